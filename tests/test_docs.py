@@ -3,7 +3,6 @@
 import ast
 import doctest
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -398,54 +397,6 @@ def _follow(shell: Shell, commands: list[Command], *, least: int) -> None:
             check_output(command, printed)
         followed += 1
     assert followed >= least
-
-
-def test_the_churn_script_ranks_an_inactive_supplier_first(server: Server, tmp_path: Path) -> None:
-    """Ten suppliers log in all year; one of them becomes inactive and churns."""
-    ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(10)]
-    batch = [
-        {"type": "identify", "userId": one, "messageId": "who", "traits": {"name": one[-2:]}}
-        for one in ids
-    ]
-    for number, one in enumerate(ids):
-        days = range(10, 300, 3) if number else range(120, 300, 3)
-        for day in days:
-            at = f"2026-{1 + (310 - day) // 30:02d}-{1 + (310 - day) % 28:02d}T09:00:00Z"
-            batch.append(
-                {
-                    "type": "track",
-                    "userId": one,
-                    "messageId": f"in-{day}",
-                    "event": "login",
-                    "timestamp": at,
-                }
-            )
-    cancelled = {
-        "messageId": "cancelled",
-        "event": "subscription_cancelled",
-        "timestamp": "2026-09-20T09:00:00Z",
-    }
-    batch.append({"type": "track", "userId": ids[0], **cancelled})
-    with server.client() as client:
-        answer = client.post("/v1/batch", json={"batch": batch, "writeKey": server.key("ingest")})
-    assert answer.json()["rejected"] == []
-    server.wait_folded()
-    script = [
-        sys.executable,
-        str(ROOT / "scripts" / "measure_churn.py"),
-        "--from",
-        "2026-08-10",
-        "--until",
-        "2026-09-10",
-    ]
-    env = {
-        "EVERAFTER_DATABASE_URL": server.database,
-        "EVERAFTER_DATA": str(tmp_path),
-        "PATH": "/usr/bin:/bin",
-    }
-    done = subprocess.run(script, env=env, capture_output=True, text=True, check=True)
-    assert "1 suppliers churned" in done.stdout
-    assert re.search(r"^only login +1\.000", done.stdout, re.MULTILINE), done.stdout
 
 
 # ── examples in code ──────────────────────────────────────────────────────────────────────────────────────────────

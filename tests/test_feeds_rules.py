@@ -56,6 +56,17 @@ def test_the_likelier_state_is_reported(share: float, kind: str) -> None:
     assert watch.current and watch.current.kind == kind and not watch.ended
 
 
+def test_a_halved_feed_that_seems_stopped_and_well_for_hours_has_its_first_beginning() -> None:
+    watch, hour = Watch(), 0
+    for hours, share in ((48, 0.5), (12, 0.0), (12, 1.0), (24, 0.5)):
+        for _ in range(hours):
+            watch.step(hour, 10.0, 10 * share, 1.0, 240.0)
+            hour += 1
+    assert [stretch.kind for stretch in watch.ended] == ["halved", "stopped"]
+    assert watch.current and (watch.current.kind, watch.current.begin) == ("halved", 0)
+    assert watch.ended[1].begin == 48
+
+
 def test_a_feed_that_is_halved_and_then_stops() -> None:
     watch = Watch()
     for hour in range(60):

@@ -74,7 +74,7 @@ class FeedHistory:
         totals = HourTotals(TYPES, first_hour, np.concatenate(hours, axis=1), None)
         found = find_outages(totals, as_of, known_at(self.recorded, as_of))
         recorded = tuple(reconcile(self.recorded, found, as_of))
-        feeds = make_feeds(sent, lasting(known_at(recorded, as_of)))
+        feeds = make_feeds(sent, lasting(known_at(recorded, as_of)), as_of)
         return FeedHistory(hours, sent, recorded, feeds)
 
 

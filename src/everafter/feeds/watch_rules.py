@@ -113,10 +113,12 @@ class Watch:
 
     def _halved_since(self, hour: int) -> int:
         """When the feed began to be halved; if all seemed well for less than a day, before that."""
-        last = self.ended[-1] if self.ended else None
-        if last and last.end is not None and hour - last.end < _AGAIN_HOURS:
-            return last.begin
-        return self._halved.start
+        begin, next_begin = self._halved.start, hour
+        for last in reversed(self.ended):
+            if last.end is None or next_begin - last.end >= _AGAIN_HOURS:
+                break
+            begin = next_begin = last.begin
+        return begin
 
     def _change(self, to: Stretch | None, ended: int) -> None:
         if self.current:
