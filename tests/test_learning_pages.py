@@ -186,9 +186,9 @@ def test_explain_without_a_model(server: Server, churn: Callable[..., Any]) -> N
     supplier = add_active(server, "Golden Hour")
     assert "No probability" in churn(server, "explain", supplier).output
     assert json.loads(churn(server, "explain", supplier, "--json").output)["probabilities"] == []
-    gone = add_supplier(server, "Silver Hour")
-    add_activity(server, gone, subscription="cancelled")
-    assert "has cancelled" in str(churn(server, "explain", str(gone)).exception)
+    cancelled = add_supplier(server, "Silver Hour")
+    add_activity(server, cancelled, subscription="cancelled")
+    assert "has cancelled" in str(churn(server, "explain", str(cancelled)).exception)
 
 
 # ── where a probability is shown ──────────────────────────────────────────────────

@@ -116,8 +116,8 @@ def describe_wait(months: Sequence[SnapshotMonth], now: datetime) -> str:
     finished = [one for one in months if one.finished_at is not None]
     if not finished:
         return (
-            "There are no snapshots yet. The first daily run of a month takes them; `everafter"
-            " churn backfill` takes those of past months from the stored events."
+            "There are no snapshots yet. The first daily run of a month takes them; everafter"
+            " churn backfill takes those of past months from the stored events."
         )
     first = finished[0].snapshot_at + timedelta(days=HORIZONS[0])
     if first > now:

@@ -20,7 +20,7 @@ from everafter.learning.training_rules import train_models
 from everafter.learning.trees import fit_trees, has_trees
 
 MEMORY_BYTES = 3 * 1024**3
-"""Data that the process may have; about ten times what 300,000 snapshots need."""
+"""Data that the process may have; six times what 300,000 snapshots need."""
 MOST_SNAPSHOTS = 300_000
 """Above this, a sample of the suppliers is read."""
 HISTORY_DAYS = 3 * 366
