@@ -44,6 +44,7 @@ from everafter.seasonality.model import (
 
 _SECONDS = 86_400
 _CLIENT_DAYS = 30
+_TREND_DAYS = 91
 
 
 def add_season(
@@ -102,7 +103,7 @@ def _season(season: Season, peers: PeerActivity, group: Ints) -> dict[str, np.nd
     month = np.where(days.any(axis=1), recent.sum(axis=1) / np.maximum(days.sum(axis=1), 1), 1.0)
     last = index.shape[1] - 1 - np.argmax(living[:, ::-1], axis=1)
     now = index[np.arange(len(index)), last]
-    uses = last_seven(peers.uses)[:, ::-7]
+    uses = last_seven(peers.uses[:, -_TREND_DAYS:])[:, ::-7]
     trend = uses[:, :4].mean(axis=1) / uses[:, 4:12].mean(axis=1)
     return {
         "season_index": now[group],
