@@ -189,7 +189,12 @@ def _describe_cause(name: ChurnSignal, row: ScoredRow, playbook: Playbook) -> st
             full = f"{churn.tickets_full:g} is the maximum"
             return f"{plural(row['tickets_4w'], 'ticket')} in 4 weeks; {full}"
         case "feature_usage":
-            return _describe_evidence("feature use", row["evidence_uses"])
+            low, high = int(row["expected_uses_low"]), int(row["expected_uses_high"])
+            coming = f"{low}–{high} uses" if high > low else plural(high, "use")
+            evidence = _describe_evidence("feature use", row["evidence_uses"])
+            if row["evidence_uses"] is None:
+                return evidence
+            return f"{evidence}; {coming} expected in the coming week"
         case "client_churn":
             if row["client_loss_rate"] is None:
                 return "no clients"
