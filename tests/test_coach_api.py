@@ -77,7 +77,7 @@ def test_a_healthy_supplier_is_offered_none(server: Server) -> None:
 
 def test_a_payment_that_failed_is_said_before_all_else(server: Server) -> None:
     supplier = add_supplier(server)
-    send(server, supplier, ("payment_failed", 3.2, {}))
+    send(server, supplier, ("login", 20, {}), ("payment_failed", 3.2, {}))
     assert (
         Browser(server, supplier)
         .look(locale="de-DE")["help"]["reason"]
