@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.replay.market import Market
+from benchmarks.replay.learner import Learner
+from benchmarks.replay.market import NEVER, Market
 from benchmarks.replay.replay import Replay
+from everafter.activity.model import TIME
 from everafter.playbook.rules import compile_condition
 
 Floats = NDArray[np.float64]
@@ -90,6 +93,7 @@ def record(
     finished: list[Stopped] = []
     recorded: list[dict[str, Floats]] = []
     been_daily = np.zeros(len(rows), dtype=bool)
+    learner, cancelled = Learner(), _cancellations(market)
     while replay.day < end:
         if asides and replay.day in asides:
             asides[replay.day](replay)
@@ -105,6 +109,9 @@ def record(
             following = [one for one in following if len(one.alarms) <= _FOLLOWED_DAYS]
             if replay.day + _FOLLOWED_DAYS < end:
                 following += _stop_some(replay, values, been_daily, following, random)
+        if replay.now.day == 1 and replay.day > 0:
+            learner.learn(replay.score(), cancelled, replay.now)
+            replay.platform.churn = learner.models
         if replay.day % 60 == 0:
             progress(f"{market.name}: day {replay.day} of {end}")
         replay.advance()
@@ -120,6 +127,22 @@ def record(
         ~np.isnan(matrices["churn_risk"]),
         login_matrix(market)[begin:end],
         finished,
+    )
+
+
+def _cancellations(market: Market) -> pl.DataFrame:
+    """supplier_id and cancelled_at, of those who cancel."""
+    known = [
+        (name, int(day))
+        for name, day in zip(market.suppliers["supplier_id"], market.cancelled, strict=True)
+        if day < NEVER
+    ]
+    return pl.DataFrame(
+        {
+            "supplier_id": [name for name, _ in known],
+            "cancelled_at": [market.at(day) + timedelta(hours=12) for _, day in known],
+        },
+        schema={"supplier_id": pl.String(), "cancelled_at": TIME},
     )
 
 

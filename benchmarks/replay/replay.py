@@ -21,6 +21,7 @@ from everafter.feeds.model import OTHER, UNKNOWN_FEEDS, WINDOW_DAYS, Feeds, Hour
 from everafter.feeds.model import Outage as FeedOutage
 from everafter.feeds.outage_rules import known_at, lasting, reconcile
 from everafter.feeds.rules import find_outages
+from everafter.learning.model import NO_MODELS, ChurnModels
 from everafter.onboarding.model import PROGRESS_SCHEMA
 from everafter.onboarding.queries import join_progress
 from everafter.playbook.loading import parse_playbook, read_playbook
@@ -94,6 +95,7 @@ class Platform:
     suppliers: pl.DataFrame
     history: History = field(default_factory=lambda: History(0, []))
     feeds: FeedHistory = FeedHistory()
+    churn: ChurnModels = NO_MODELS
 
     def advance(self, state: State, events: pl.DataFrame, as_of: datetime) -> None:
         """Learn from a day that is over."""
@@ -122,11 +124,11 @@ class Platform:
     def known(self) -> PlatformState:
         """The argument of the scoring functions."""
         peers = to_peer_activity(self.history) if self.history.days else None
-        return PlatformState(peers, self.feeds.feeds)
+        return PlatformState(peers, self.feeds.feeds, self.churn)
 
     def copy(self) -> "Platform":
         """One that can be advanced on its own."""
-        return Platform(self.suppliers, self.history, self.feeds)
+        return Platform(self.suppliers, self.history, self.feeds, self.churn)
 
 
 @dataclass(slots=True)
