@@ -68,6 +68,7 @@ FACES = (
     "everafter.metrics.pages",
     "everafter.onboarding.api",
     "everafter.funnel.pages",
+    "everafter.portfolio.api",
     "everafter.portfolio.pages",
     "everafter.recommendations.api",
     "everafter.recommendations.pages",

@@ -67,6 +67,11 @@ COMMANDS = (
         "Explain a supplier's score, and what changed since a day.",
     ),
     Command(
+        "changes",
+        "everafter.portfolio.commands",
+        "List the suppliers whose score or churn risk changed since an earlier run, and why.",
+    ),
+    Command(
         "metrics",
         "everafter.metrics.commands",
         "Print the six success metrics, with the number of observations behind each.",

@@ -17,7 +17,7 @@ from everafter.feeds.notice_rules import describe_notices
 from everafter.feeds.queries import list_outages
 from everafter.playbook.labels import vendor_type_title
 from everafter.playbook.model import Playbook
-from everafter.portfolio import message_pages, queries, rules, supplier_pages
+from everafter.portfolio import change_pages, message_pages, queries, rules, supplier_pages
 from everafter.portfolio.model import (
     ASCENDING_FIRST,
     BAND_LABELS,
@@ -125,6 +125,7 @@ handlers = [
         route_handlers=[
             show_portfolio,
             get_portfolio_file,
+            *change_pages.routes,
             *supplier_pages.routes,
             *message_pages.routes,
         ],
