@@ -45,6 +45,7 @@ from everafter.events.jobs import housekeep, prepare_months
 from everafter.feeds import queries as feeds_queries
 from everafter.folding import FOLLOWERS, fold_events
 from everafter.mail import outbox_queries
+from everafter.metrics.benchmarks import PeerScoresCache
 from everafter.openapi import describe_api
 from everafter.playbook.loading import load_playbook
 from everafter.scoring.live import LiveScorer
@@ -61,6 +62,7 @@ FACES = (
     "everafter.events.api",
     "everafter.events.browser_api",
     "everafter.scoring.api",
+    "everafter.seasonality.pages",
     "everafter.interventions.pages",
     "everafter.learning.pages",
     "everafter.mail.api",
@@ -166,6 +168,7 @@ def _open_scorers(state: State, stack: AsyncExitStack) -> None:
     state.coach = CoachCache(state.url, state.playbook, state.pool)
     state.tip_batcher = TipBatcher(state.pool, state.playbook)
     state.live = LiveScorer(state.url, state.playbook)
+    state.peer_scores = PeerScoresCache()
     for scorer in (state.coach, state.tip_batcher, state.live):
         stack.push_async_callback(scorer.close)
 

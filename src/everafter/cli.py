@@ -77,6 +77,16 @@ COMMANDS = (
         "Print the six success metrics, with the number of observations behind each.",
     ),
     Command(
+        "benchmarks",
+        "everafter.metrics.benchmark_commands",
+        "Print how the suppliers of each vendor type and region did, month by month.",
+    ),
+    Command(
+        "season",
+        "everafter.seasonality.commands",
+        "Print how active the suppliers of each vendor type are, as a share of their usual.",
+    ),
+    Command(
         "churn",
         "everafter.daily.churn_commands",
         "Learn from who churned: which model speaks, training, past snapshots.",

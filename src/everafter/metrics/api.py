@@ -12,6 +12,7 @@ from litestar.params import QueryParameter
 from everafter.core.db import Connection
 from everafter.core.openapi import problems
 from everafter.core.web import scope
+from everafter.metrics import benchmark_api
 from everafter.metrics.measure import answer_metrics
 from everafter.metrics.model import BYS, HORIZONS, METRICS, MetricsAnswer
 from everafter.metrics.rules import read_by, read_metrics, read_period
@@ -88,4 +89,4 @@ async def get_metrics(
     )
 
 
-handlers = [get_metrics]
+handlers = [get_metrics, *benchmark_api.routes]

@@ -13,7 +13,7 @@ from everafter.core.errors import InputError
 from everafter.core.formatting import humanize, sentence
 from everafter.core.pages import download, page
 from everafter.core.web import AnyRequest
-from everafter.metrics import charts, view_rules
+from everafter.metrics import benchmark_pages, charts, view_rules
 from everafter.metrics.measure import measure, open_question
 from everafter.metrics.model import (
     BY_LABELS,
@@ -154,5 +154,9 @@ async def get_insights_file(
 
 
 handlers = [
-    Router(path="/", route_handlers=[show_insights, get_insights_file], include_in_schema=False)
+    Router(
+        path="/",
+        route_handlers=[show_insights, get_insights_file, *benchmark_pages.routes],
+        include_in_schema=False,
+    )
 ]

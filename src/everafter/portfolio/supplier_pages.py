@@ -33,6 +33,8 @@ from everafter.learning.queries import get_models
 from everafter.learning.text_rules import describe_chance, find_probabilities
 from everafter.mail import outbox_queries
 from everafter.mail.model import STATUS_TITLES
+from everafter.metrics.benchmark_rules import describe_peers, find_peers
+from everafter.metrics.benchmarks import PeerScoresCache
 from everafter.onboarding.queries import list_progress
 from everafter.onboarding.rules import answer_of
 from everafter.playbook.labels import DIMENSION_LABELS, vendor_type_title
@@ -128,6 +130,7 @@ async def show_supplier(
         **await _path(state, conn, row, supplier),
         **_scored(score_details, history),
         chances=await _describe_chances(conn, row, now),
+        peers=await _describe_peers(state, conn, supplier, score_details, now),
         recommendations=await _recommendations(state, conn, supplier, row),
         **await _timeline(conn, supplier_id, entries, min(asked or latest, latest), latest),
         **_LABELS,
@@ -171,6 +174,25 @@ async def _describe_chances(conn: Connection, row: LiveRow | None, now: datetime
         return []
     found = find_probabilities(cast(Mapping[str, Any], row), await get_models(conn, now))
     return [describe_chance(one.probability, one.base_rate, one.horizon) for one in found]
+
+
+async def _describe_peers(
+    state: State,
+    conn: Connection,
+    supplier: Supplier,
+    score_details: ScoreDetails | None,
+    now: datetime,
+) -> str:
+    """Return the score among the suppliers of the same vendor type and region; empty without a
+    score, and while there are too few peers."""
+    if score_details is None or score_details.score is None or not score_details.live:
+        return ""
+    cache: PeerScoresCache = state.peer_scores
+    scores = await cache.get(conn)
+    if scores is None:
+        return ""
+    peers = find_peers(scores, supplier.vendor_type, supplier.country)
+    return describe_peers(peers, score_details.score, scores.day, now.date()) if peers else ""
 
 
 async def _recommendations(

@@ -5,10 +5,11 @@ from typing import LiteralString
 
 import polars as pl
 
-from everafter.core.db import Connection, FrameReader, append_frame
+from everafter.core.db import Connection, FrameReader, append_frame, read_copy
 from everafter.seasonality.history_rules import History
 from everafter.seasonality.model import KEPT_DAYS
 from everafter.seasonality.table_rules import INDEX_SCHEMA, NORMS_SCHEMA, read_history, to_date
+from everafter.seasonality.view_model import SHOWN_DAYS, VIEW_SCHEMA
 
 _INDEX: LiteralString = """
 SELECT
@@ -96,6 +97,30 @@ WHERE type IN ('login', 'feature_used')
   AND occurred_at < {before}
 GROUP BY 1, 2
 """
+
+
+async def read_view(conn: Connection) -> pl.DataFrame:
+    """VIEW_SCHEMA of the last SHOWN_DAYS days measured."""
+    return await read_copy(
+        conn,
+        """
+        SELECT
+          day,
+          hemisphere,
+          vendor_type,
+          season_index,
+          login_activity,
+          login_expected,
+          login_stopped,
+          use_activity,
+          use_expected,
+          use_stopped
+        FROM season_index
+        WHERE day > (SELECT max(day) FROM season_index) - {days}
+        """,
+        VIEW_SCHEMA,
+        {"days": SHOWN_DAYS},
+    )
 
 
 def read_days(reader: FrameReader, until: int) -> History:
