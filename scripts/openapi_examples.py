@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import httpx
 
 from everafter.accounts.keys import Scope, create_key
 from everafter.app import create_app
-from everafter.core.db import connection, migrate
+from everafter.core.db import Connection, connection, migrate
 from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
 from everafter.openapi import describe_api
@@ -272,6 +272,69 @@ def call_coach(recorder: Recorder) -> None:
     call("isReady", None)
 
 
+async def add_runs(url: str) -> None:
+    """Store the results of two daily runs of 24 suppliers."""
+    today = datetime.now(UTC).date()
+    async with connection(url) as conn:
+        for number in range(24):
+            supplier = f"0b5e7a10-5a1e-4c0d-9a7e-{number:012d}"
+            await conn.execute(
+                """
+                INSERT INTO suppliers (id, name, vendor_type, plan, country)
+                VALUES (%s, %s, 'photographer', 'pro', 'GB')
+                """,
+                [supplier, f"Studio {number + 1}"],
+            )
+            for back in (7, 0):
+                await _add_scores(conn, supplier, today - timedelta(days=back), number, back)
+        for back in (7, 0):
+            day = today - timedelta(days=back)
+            await conn.execute(
+                """
+                INSERT INTO runs (run_on, as_of, playbook_version, finished_at)
+                VALUES (%(day)s, %(day)s, 1, now())
+                """,
+                {"day": day},
+            )
+
+
+async def _add_scores(conn: Connection, supplier: str, day: date, number: int, back: int) -> None:
+    login = 30 - (8 if number < 2 and not back else 0)
+    risk = 0.35 if number < 2 and not back else 0.22
+    await conn.execute(
+        """
+        INSERT INTO customer_health (
+          supplier_id, calculated_on, calculated_at, health_score, score, risk_level, login_points,
+          feature_adoption_points, client_activity_points, coverage, season_index, playbook_version,
+          last_login, feature_adoption_score
+        )
+        VALUES (
+          %(id)s, %(day)s, %(day)s, %(score)s, %(score)s, %(band)s, %(login)s,
+          20, %(clients)s, 1, 1, 1,
+          %(last_login)s, 80
+        )
+        """,
+        {
+            "id": supplier,
+            "day": day,
+            "score": login + 20 + number,
+            "band": "healthy" if login + number >= 50 else "at_risk",
+            "login": login,
+            "clients": number,
+            "last_login": day - timedelta(days=1 if login == 30 else 8),
+        },
+    )
+    await conn.execute(
+        """
+        INSERT INTO churn_risk (
+          supplier_id, calculated_on, calculated_at, risk, level, login, base, model_version
+        )
+        VALUES (%s, %s, %s, %s, 'low', %s, 0.22, 'examples')
+        """,
+        [supplier, day, day, risk, risk - 0.22],
+    )
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url, app, keys = serve(Path(folder))
@@ -279,6 +342,9 @@ def main() -> None:
         send_events(recorder)
         call_api(recorder)
         call_coach(recorder)
+        asyncio.run(add_runs(app.state.url))
+        recorder.call("listChanges", "read", limit=1)
+        recorder.call("listBenchmarks", "read", month=f"{datetime.now(UTC):%Y-%m}")
         missing = recorder.operations.keys() - recorder.examples.keys()
         if missing:
             print(f"no example of {', '.join(sorted(missing))}", file=sys.stderr)

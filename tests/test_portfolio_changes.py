@@ -85,12 +85,16 @@ def moves(before: Measured, after: Measured) -> Moves:
 
 POINT = st.none() | st.floats(0, 20, allow_nan=False)
 SHARE = st.floats(-0.15, 0.15, allow_nan=False)
+
+
+def random_run(points: list[float | None], causes: list[float]) -> Measured:
+    named: dict[ChurnCause, float] = {"base": 0.3}
+    named |= dict(zip(CHURN_SIGNALS, causes, strict=True))
+    return with_points(*points, causes=named)
+
+
 MEASURED = st.builds(
-    lambda points, causes: with_points(
-        *points, causes={"base": 0.3, **dict(zip(CHURN_SIGNALS, causes, strict=True))}
-    ),
-    st.lists(POINT, min_size=5, max_size=5),
-    st.lists(SHARE, min_size=5, max_size=5),
+    random_run, st.lists(POINT, min_size=5, max_size=5), st.lists(SHARE, min_size=5, max_size=5)
 )
 
 
@@ -571,7 +575,11 @@ def run(full: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("EVERAFTER_DATABASE_URL", full.database)
     monkeypatch.setenv("EVERAFTER_DATA", str(full.settings.data))
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *words: CliRunner().invoke(app, ["changes", *words])
+
+    def invoke(*words: str) -> Any:
+        return CliRunner().invoke(app, ["changes", *words])
+
+    return invoke
 
 
 def test_the_command_agrees_with_the_api(run: Any, full: Server) -> None:

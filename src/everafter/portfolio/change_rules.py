@@ -185,13 +185,20 @@ def compare_risks(before: Measured, after: Measured) -> ChurnChange | None:
         return None
     if before.churn_level is None or after.churn_level is None:
         return None
+    contributions: dict[ChurnCause, float] = {
+        name: after.causes[name] - before.causes[name] for name in CAUSES
+    }
+    if abs(contributions["base"]) < _TOLERANCE:  # it did not change: signals have seven digits
+        largest = max(CHURN_SIGNALS, key=lambda name: abs(contributions[name]))
+        contributions[largest] += contributions["base"]
+        contributions["base"] = 0.0
     return ChurnChange(
         before=before.churn_risk,
         after=after.churn_risk,
         change=after.churn_risk - before.churn_risk,
         level_before=before.churn_level,
         level_after=after.churn_level,
-        contributions={name: after.causes[name] - before.causes[name] for name in CAUSES},
+        contributions=contributions,
     )
 
 
@@ -232,7 +239,7 @@ def describe_change(before: Measured, after: Measured) -> str:
 
 
 def describe_beside_score(change: SupplierChange) -> str:
-    """The sentence where the change of the score stands beside it."""
+    """The sentence without the change of the score, for a row that shows it."""
     text = change.description
     return sentence(text if text.startswith("Churn") else text.rpartition(": ")[2])
 

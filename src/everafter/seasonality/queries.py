@@ -116,7 +116,7 @@ async def read_view(conn: Connection) -> pl.DataFrame:
           use_expected,
           use_stopped
         FROM season_index
-        WHERE day > (SELECT max(day) FROM season_index) - {days}
+        WHERE day > (SELECT max(day) FROM season_index) - {days}::integer
         """,
         VIEW_SCHEMA,
         {"days": SHOWN_DAYS},
