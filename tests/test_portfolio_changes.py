@@ -353,7 +353,7 @@ def full(server: Server) -> Server:
     add_moved(server, "Risky", 80.0, 80.0, risks=(0.3, 0.75))
     add_moved(server, "Safer", 80.0, 80.0, risks=(0.15, 0.1))
     add_moved(server, "New", None, 66.0)
-    add_moved(server, "Gone", 50.0, None, subscription="cancelled")
+    add_moved(server, "Former", 50.0, None, subscription="cancelled")
     add_moved(server, "Leaving", 50.0, 20.0, subscription="cancelled")
     return server
 
