@@ -33,7 +33,7 @@ from everafter.metrics.benchmark_rules import (
     describe_peers,
     find_peers,
     first_day,
-    login_masks,
+    login_window,
     measure_month,
     parse_group,
     parse_month,
@@ -240,12 +240,28 @@ def number_of(day: date) -> int:
     return (day - date(1970, 1, 1)).days
 
 
-@given(st.dates(date(2020, 1, 1), date(2030, 1, 1)))
-def test_login_masks_hold_the_window(day: date) -> None:
-    masks = login_masks(day)
+@given(st.dates(date(2020, 1, 1), date(2030, 1, 1)), st.integers(0, 60))
+def test_login_windows_hold_the_days(day: date, age: int) -> None:
+    byte, masks = login_window(day)
     assert [mask.count("1") for mask in masks] == list(range(28, -1, -1))
-    assert all(len(mask) == LOGIN_SLOTS == 192 for mask in masks)
-    assert masks[0][number_of(day) % LOGIN_SLOTS] == "1" != masks[1][number_of(day) % LOGIN_SLOTS]
+    mask = masks[min(age, 28)]
+    slots = {(8 * byte + bit) % LOGIN_SLOTS for bit, kept in enumerate(mask) if kept == "1"}
+    last = number_of(day)
+    assert slots == {number % LOGIN_SLOTS for number in range(last - 27, last - age + 1)}
+
+
+@pytest.mark.parametrize("back", range(8))
+def test_login_windows_go_around_the_end(server: Server, back: int) -> None:
+    """28 days that begin in any bit of a byte; the ring buffer ends after 192 days."""
+    day = TODAY - timedelta(days=(number_of(TODAY) - 10 - 3 * back) % LOGIN_SLOTS % 150)
+    add_run(server, day)
+    window = {number_of(day) - step for step in (0, 3, 27)}
+    bits = ring(window | {number_of(day) - 28, number_of(day) + 1})
+    for number in range(20):
+        add_scored(server, number, day, 60, activity={"login_days": bits})
+    with server.client("read") as client:
+        (month,) = client.get(PATH).json()["months"]
+    assert month["benchmarks"][0]["login_days"] == 3
 
 
 def test_login_days_are_read_from_the_ring_buffer(server: Server) -> None:

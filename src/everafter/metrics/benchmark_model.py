@@ -13,6 +13,8 @@ MIN_SUPPLIERS = 20
 MONTHS = 13
 CHURN_DAYS = 45
 LOGIN_DAYS = 28
+LOGIN_BYTES = 5
+"""Bytes that hold so many days, wherever they begin in the first."""
 LOGINS_KEPT_DAYS = 160
 """Login days are known for so many days back: 192 are kept, less the window."""
 

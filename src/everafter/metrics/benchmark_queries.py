@@ -11,8 +11,8 @@ from typing import LiteralString
 import polars as pl
 
 from everafter.core.db import Connection, read_copy
-from everafter.metrics.benchmark_model import CHURN_DAYS, LOGINS_SCHEMA, SCORES_SCHEMA
-from everafter.metrics.benchmark_rules import login_masks
+from everafter.metrics.benchmark_model import CHURN_DAYS, LOGIN_DAYS, LOGINS_SCHEMA, SCORES_SCHEMA
+from everafter.metrics.benchmark_rules import login_window
 from everafter.seasonality.prior_model import REGION_OF_COUNTRY
 
 _VENDOR_TYPE: LiteralString = "nullif(coalesce(h.vendor_type, p.vendor_type, s.vendor_type), '')"
@@ -49,20 +49,28 @@ WHERE h.calculated_on = ANY ({{days}}::date[])
 GROUP BY 1, 2, 3, 4
 """
 
-# The ring buffer of login days, 192 slots, as a bit string, and the slots of the window. Slots
-# after the last event hold days of the round before, so the mask depends on how old that event is.
+# Five bytes of the ring buffer of login days, which is doubled because the window may go around its
+# end, as a bit string, and the bits of the window. Slots after the last event hold days of the
+# round before, so the mask depends on how old that event is.
 _LOGINS: LiteralString = f"""
 SELECT
   {_VENDOR_TYPE} AS vendor_type,
   {_REGION} AS region,
   h.calculated_on AS day,
-  bit_count(('x' || encode(p.login_days, 'hex'))::bit(192) & m.mask::bit(192))
-    AS login_days,
+  bit_count(
+    ('x' || encode(substring(p.login_days || p.login_days, m.start + 1, 5), 'hex'))::bit(40)
+    & m.mask::bit(40)
+  ) AS login_days,
   count(*) AS n
 FROM customer_health h
 JOIN suppliers s ON s.id = h.supplier_id
 JOIN supplier_activity p ON p.supplier_id = h.supplier_id
-JOIN unnest({{mask_days}}::date[], {{ages}}::integer[], {{masks}}::text[]) AS m (day, age, mask)
+JOIN unnest(
+  {{mask_days}}::date[],
+  {{ages}}::integer[],
+  {{starts}}::integer[],
+  {{masks}}::text[]
+) AS m (day, age, start, mask)
   ON m.day = h.calculated_on
   AND m.age = least(
     {{oldest}}::integer,
@@ -116,17 +124,23 @@ async def read_logins(conn: Connection, days: Sequence[date]) -> pl.DataFrame:
     """LOGINS_SCHEMA of some days, none of them more than LOGINS_KEPT_DAYS ago."""
     if not days:
         return pl.DataFrame(schema=LOGINS_SCHEMA)
-    masks = [(day, age, mask) for day in days for age, mask in enumerate(login_masks(day))]
+    windows = {day: login_window(day) for day in days}
+    masks = [
+        (day, age, byte, mask)
+        for day, (byte, by_age) in windows.items()
+        for age, mask in enumerate(by_age)
+    ]
     return await read_copy(
         conn,
         _LOGINS,
         LOGINS_SCHEMA,
         {
             "regions": _REGIONS,
-            "mask_days": [day for day, _, _ in masks],
-            "ages": [age for _, age, _ in masks],
-            "masks": [mask for _, _, mask in masks],
-            "oldest": max(age for _, age, _ in masks),
+            "mask_days": [day for day, _, _, _ in masks],
+            "ages": [age for _, age, _, _ in masks],
+            "starts": [byte for _, _, byte, _ in masks],
+            "masks": [mask for _, _, _, mask in masks],
+            "oldest": LOGIN_DAYS,
         },
     )
 

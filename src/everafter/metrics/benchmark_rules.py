@@ -13,6 +13,7 @@ from everafter.core.errors import InputError
 from everafter.core.formatting import humanize, month, plural, sentence
 from everafter.metrics.benchmark_model import (
     CHURN_DAYS,
+    LOGIN_BYTES,
     LOGIN_DAYS,
     LOGINS_KEPT_DAYS,
     MIN_SUPPLIERS,
@@ -105,18 +106,23 @@ def group_query(vendor_type: str | None, region: RegionName | None) -> str:
     return urlencode({"vendor": vendor_type or "all"} | ({"region": region} if region else {}))
 
 
-def login_masks(day: date) -> list[str]:
-    """The slots of the login ring buffer that hold the LOGIN_DAYS days up to a day, as bits.
+def login_window(day: date) -> tuple[int, list[str]]:
+    """Where the login ring buffer, written twice in a row, holds the LOGIN_DAYS days up to a day.
 
     Returns:
-        By age: how many days before `day` the last event was; from LOGIN_DAYS on there are none.
+        The byte, from 0, of the first of LOGIN_BYTES bytes; and the bits of the window in them by
+        age: how many days before `day` the last event was. From LOGIN_DAYS on there are none.
     """
     last = (day - date(1970, 1, 1)).days
-    masks: list[str] = []
-    for age in range(LOGIN_DAYS + 1):
-        slots = {number % LOGIN_SLOTS for number in range(last - LOGIN_DAYS + 1, last - age + 1)}
-        masks.append("".join("1" if slot in slots else "0" for slot in range(LOGIN_SLOTS)))
-    return masks
+    byte, offset = divmod((last - LOGIN_DAYS + 1) % LOGIN_SLOTS, 8)
+    masks = [
+        "".join(
+            "1" if offset <= bit < offset + LOGIN_DAYS - age else "0"
+            for bit in range(8 * LOGIN_BYTES)
+        )
+        for age in range(LOGIN_DAYS + 1)
+    ]
+    return byte, masks
 
 
 def choose_login_days(days: Sequence[date], today: date) -> list[date]:

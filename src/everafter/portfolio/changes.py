@@ -3,6 +3,7 @@
 from datetime import date
 
 from everafter.core.db import Connection
+from everafter.metrics.queries import give_room
 from everafter.portfolio import change_queries
 from everafter.portfolio.change_model import ChangesAnswer, ChangeView, Place, Runs
 from everafter.portfolio.change_rules import check_since, describe_supplier, sum_up, write_place
@@ -27,6 +28,7 @@ async def answer_changes(
 async def _compare(
     conn: Connection, view: ChangeView, after: Place | None, limit: int, days: tuple[date, date]
 ) -> ChangesAnswer:
+    await give_room(conn)
     moves = await change_queries.list_moves(conn, view, *days, after, limit + 1)
     totals = None if after else sum_up(await change_queries.count_moves(conn, view, *days))
     return ChangesAnswer(
