@@ -59,7 +59,7 @@ SELECT
   h.calculated_on AS day,
   bit_count(
     ('x' || encode(substring(p.login_days || p.login_days, m.start + 1, 5), 'hex'))::bit(40)
-    & m.mask::bit(40)
+    & m.mask
   ) AS login_days,
   count(*) AS n
 FROM customer_health h
@@ -69,7 +69,7 @@ JOIN unnest(
   {{mask_days}}::date[],
   {{ages}}::integer[],
   {{starts}}::integer[],
-  {{masks}}::text[]
+  {{masks}}::bit(40)[]
 ) AS m (day, age, start, mask)
   ON m.day = h.calculated_on
   AND m.age = least(
