@@ -46,9 +46,9 @@ STATES: dict[str, tuple[str, float, bool, Callable[[Page], None]]] = {
     "tip": ("/tip", 0, False, nothing),
     "tip in the panel": ("/tip", 0, False, open_panel),
     "later": ("/tip", 0, False, ask_when),
-    "help": ("/", 20, False, nothing),
-    "times": ("/", 20, False, pick_time),
-    "booked": ("/", 20, False, book_it),
+    "help": ("/", 35, False, nothing),
+    "times": ("/", 35, False, pick_time),
+    "booked": ("/", 35, False, book_it),
     "celebration": ("/", 0, True, nothing),
 }
 
@@ -79,7 +79,7 @@ def test_axe_finds_nothing(visit: Visit, state: str, scheme: str) -> None:
 
 
 def test_the_keyboard_is_enough_and_never_trapped(visit: Visit) -> None:
-    visit.site.supplier = add_supplier(visit.server, inactive_days=20)
+    visit.site.supplier = add_supplier(visit.server, inactive_days=35)
     page = visit.page("/", reduced_motion="reduce")
     expect(button(page, "Book 15 min call")).to_be_visible()
     active = "document.activeElement.shadowRoot?.activeElement"

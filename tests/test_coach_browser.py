@@ -128,7 +128,7 @@ def test_the_checklist_follows_across_pages_and_ticks(visit: Visit) -> None:
 
 
 def start_booking(visit: Visit, **more: Any) -> Page:
-    visit.site.supplier = visit.site.supplier or add_supplier(visit.server, inactive_days=20)
+    visit.site.supplier = visit.site.supplier or add_supplier(visit.server, inactive_days=35)
     page = visit.page("/", **more)
     button(page, "Book 15 min call").click()
     expect(panel(page).locator(".slot").first).to_be_visible()

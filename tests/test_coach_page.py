@@ -287,7 +287,7 @@ def test_two_on_a_page_do_not_disturb_each_other(visit: Visit) -> None:
 
 
 def test_another_supplier_is_another_coach(visit: Visit) -> None:
-    first = visit.site.supplier = add_supplier(visit.server, inactive_days=20)
+    first = visit.site.supplier = add_supplier(visit.server, inactive_days=35)
     visit.site.attributes = f'supplier-id="{first}"'
     page = visit.page("/")
     expect(button(page, "Book 15 min call")).to_be_visible()

@@ -229,7 +229,7 @@ def test_totals_are_summed_by_band() -> None:
         4,
     )
     by_band = {
-        move.band: (move.before, move.entered, move.left, move.after) for move in totals.bands
+        move.band: (move.before, move.entered, move.exited, move.after) for move in totals.bands
     }
     assert by_band == {"critical": (0, 1, 0, 1), "at_risk": (1, 2, 1, 2), "healthy": (7, 0, 2, 5)}
     assert totals.contributions["login"] == -5.0
@@ -409,7 +409,7 @@ def test_totals_count_those_apart_who_are_new_or_churned(full: Server) -> None:
     assert (totals["compared"], totals["fell"], totals["rose"], totals["unchanged"]) == (7, 2, 1, 4)
     assert (totals["churn_rose"], totals["churn_fell"]) == (1, 1)
     assert (totals["new"], totals["churned"]) == (1, 2)
-    moved = {move["band"]: (move["entered"], move["left"]) for move in totals["bands"]}
+    moved = {move["band"]: (move["entered"], move["exited"]) for move in totals["bands"]}
     assert moved == {"critical": (1, 0), "at_risk": (1, 1), "healthy": (1, 2)}
     change = totals["average_after"] - totals["average_before"]
     assert sum(totals["contributions"].values()) == pytest.approx(change, abs=1e-9)

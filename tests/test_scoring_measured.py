@@ -96,7 +96,7 @@ def test_a_market_is_consistent_with_its_truth(dialect: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
-def test_the_season_has_a_mean_of_one_and_a_quiet_november_where_it_is_published(
+def test_the_season_has_a_mean_of_one_and_a_slow_november_where_it_is_published(
     dialect: str,
 ) -> None:
     table = season_table(DIALECTS[dialect], np.arange(365.0))

@@ -110,8 +110,8 @@ def _absences(dialect: Dialect, season: Floats, random: np.random.Generator) -> 
         ]
         if winters[row]:
             length, place = int(random.integers(28, 71)), int(random.integers(-20, 21))
-            quiet = int(season[row, :365].argmin()) + place
-            own += [(start, start + length) for start in range(quiet - 365, days, 365)]
+            off_from = int(season[row, :365].argmin()) + place
+            own += [(start, start + length) for start in range(off_from - 365, days, 365)]
         away.append(sorted((max(a, 0), min(b, days - 1)) for a, b in own if b >= 0 and a < days))
     return away
 

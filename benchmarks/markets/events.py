@@ -254,7 +254,7 @@ def _pay(events: Events) -> None:
 
 
 def _json(pattern: str, *values: NDArray[np.generic]) -> pl.Series:
-    """JSON texts from a pattern in which {} stands for a value."""
+    """JSON texts from a pattern in which {} is replaced by a value."""
     parts = pattern.split("{}")
     columns: list[pl.Expr] = [pl.lit(parts[0])]
     for number, part in enumerate(parts[1:]):

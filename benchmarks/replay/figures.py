@@ -207,7 +207,7 @@ def _stopped_by_season(record: Record) -> dict[str, list[Stopped]]:
 
 
 def _waits(name: str, days: Floats) -> Figures:
-    """The median day, and the shares of alarms by the fourth day and of none."""
+    """The median day, and the shares of alarms by the fourth day and of no alarm."""
     if not len(days):
         return {name: None, f"{name}_by_4": None, f"{name}_never": None}
     return {
@@ -244,20 +244,20 @@ def _probabilities(record: Record, masks: Masks) -> Figures:
         if column not in record.values:
             continue
         churned, closed = _churned_within(record, masks, horizon)
-        told, happened, base = _told(record, churned, closed, horizon, record.values[column])
+        predicted, happened, base = _predictions(record, churned, closed, horizon, record.values[column])
         if happened.any():
-            figures[f"loss_{horizon}"] = log_loss(happened, told) - log_loss(happened, base)
-            figures[f"slope_{horizon}"] = calibration_slope(happened, told)
-            figures[f"expected_{horizon}"] = float(told.sum() / happened.sum())
+            figures[f"loss_{horizon}"] = log_loss(happened, predicted) - log_loss(happened, base)
+            figures[f"slope_{horizon}"] = calibration_slope(happened, predicted)
+            figures[f"expected_{horizon}"] = float(predicted.sum() / happened.sum())
     return figures
 
 
-def _told(
+def _predictions(
     record: Record, churned: Bools, closed: Bools, horizon: int, probability: Floats
 ) -> tuple[Floats, Bools, Floats]:
-    """The probabilities told, what happened, and the base rate known at the time: a row per
+    """The probabilities shown, what happened, and the base rate known at the time: a row per
     supplier and every 15th day."""
-    told: list[Floats] = []
+    predicted: list[Floats] = []
     happened: list[Bools] = []
     base: list[Floats] = []
     rows, events, known = 0, 0.0, np.arange(0, len(record.days), _LEARNED_EVERY_DAYS)
@@ -273,9 +273,9 @@ def _told(
         if left < _LEARNED_FROM or not closed[place] or not spoken.any():
             continue
         rate = (events + 0.5 * 0.03 * horizon / 45) / (rows + 0.5)
-        told.append(probability[place][spoken])
+        predicted.append(probability[place][spoken])
         happened.append(churned[place][spoken])
         base.append(np.full(int(spoken.sum()), rate))
-    if not told:
+    if not predicted:
         return np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0)
-    return np.concatenate(told), np.concatenate(happened), np.concatenate(base)
+    return np.concatenate(predicted), np.concatenate(happened), np.concatenate(base)

@@ -179,7 +179,7 @@ class BandMove:
     band: ScoredBand
     before: int
     entered: int
-    left: int
+    exited: int
     after: int
 
 

@@ -379,7 +379,7 @@ def sum_up(groups: Sequence[GroupTotal]) -> ChangeTotals:
                 entered=sum(
                     one.suppliers for one in both if one.band_before != band == one.band_after
                 ),
-                left=sum(
+                exited=sum(
                     one.suppliers for one in both if one.band_before == band != one.band_after
                 ),
                 after=sum(one.suppliers for one in both if one.band_after == band),

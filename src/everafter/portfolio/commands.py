@@ -65,10 +65,10 @@ def _print(console: Console, answer: ChangesAnswer, totals: ChangeTotals) -> Non
     for text in describe_totals(totals):
         console.print(f"{sentence(text)}.")
     for move in totals.bands:
-        if move.entered or move.left:
+        if move.entered or move.exited:
             console.print(
                 f"[dim]{BAND_LABELS[move.band]}: {move.before:,} → {move.after:,}"
-                f" ({move.entered:,} entered, {move.left:,} left)[/dim]"
+                f" ({move.entered:,} entered, {move.exited:,} left)[/dim]"
             )
     if totals.average_before is not None and totals.average_after is not None:
         parts = ", ".join(
