@@ -46,7 +46,9 @@ def test_stored_whole_numbers_are_floored() -> None:
 
 def test_a_supplier_of_whom_nothing_is_known_has_a_churn_row_only() -> None:
     frame = scored(Case("health_score", "", None))
-    assert health_rows(frame, NOW, 1).is_empty() and churn_rows(frame, NOW, ChurnModels()).height == 1
+    assert (
+        health_rows(frame, NOW, 1).is_empty() and churn_rows(frame, NOW, ChurnModels()).height == 1
+    )
 
 
 def test_a_failed_payment_is_the_main_reason_before_any_dimension() -> None:

@@ -244,7 +244,9 @@ def _probabilities(record: Record, masks: Masks) -> Figures:
         if column not in record.values:
             continue
         churned, closed = _churned_within(record, masks, horizon)
-        predicted, happened, base = _predictions(record, churned, closed, horizon, record.values[column])
+        predicted, happened, base = _predictions(
+            record, churned, closed, horizon, record.values[column]
+        )
         if happened.any():
             figures[f"loss_{horizon}"] = log_loss(happened, predicted) - log_loss(happened, base)
             figures[f"slope_{horizon}"] = calibration_slope(happened, predicted)
