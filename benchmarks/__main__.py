@@ -5,7 +5,7 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import attack, coach, coach_page, daily, ingest, live, slots
+from benchmarks import attack, coach, coach_page, daily, ingest, live, season, slots
 from benchmarks.place import private_server
 from benchmarks.table import Row, print_table
 
@@ -16,7 +16,18 @@ def main() -> int:
     parser.add_argument(
         "only",
         nargs="*",
-        choices=["daily", "history", "ingest", "attack", "live", "coach", "page", "slots", []],
+        choices=[
+            "daily",
+            "history",
+            "ingest",
+            "attack",
+            "live",
+            "coach",
+            "page",
+            "season",
+            "slots",
+            [],
+        ],
         help="run only these",
     )
     chosen = parser.parse_args()
@@ -28,6 +39,7 @@ def main() -> int:
         "attack": attack.measure,
         "live": live.measure,
         "slots": slots.measure,
+        "season": lambda server: season.measure(server, chosen.suppliers),
         "coach": coach.measure,
         "page": coach_page.measure,
     }

@@ -55,7 +55,10 @@ def test_the_portfolio_and_the_supplier_say_what_is_missing(server: Server) -> N
             assert stopped.startswith(f"Logins have not arrived since {SINCE.day} ")
             assert ", 09:00 UTC; scores use " in stopped and stopped.endswith(" for them.")
             assert halved.startswith("Feature uses have been about halved since ")
-            assert halved.endswith("140 a day instead of 300. Scores use what arrives.")
+            assert halved.endswith(
+                "140 a day instead of 300."
+                " Until they recover, nobody counts as less active for uses that are missing."
+            )
 
 
 def test_one_sentence_while_everything_is_stopped(server: Server) -> None:

@@ -279,8 +279,9 @@ def test_the_interval_of_a_ratio_contains_it() -> None:
 # ── the script ────────────────────────────────────────────────────────────────────
 
 
-def test_the_script_prints_each_figure_with_its_bar(folder: Path, tmp_path: Path) -> None:
-    figures = tmp_path / "figures.json"
+def test_the_script_prints_each_figure_with_its_bar(tmp_path: Path) -> None:
+    folder, figures = tmp_path / "small", tmp_path / "figures.json"
+    write_market(folder, "a", 5, 40, 150, UNTIL)
     script = [sys.executable, str(ROOT / "scripts" / "measure_scoring.py")]
 
     def run(*words: Any) -> str:
@@ -289,14 +290,15 @@ def test_the_script_prints_each_figure_with_its_bar(folder: Path, tmp_path: Path
         )
         return done.stdout
 
-    table = run(folder, "--from", "2026-09-01", "--json", figures)
+    table = run(folder, "--from", "2026-10-01", "--json", figures)
     assert "AUC 45 days" in table
     assert "mean ≥ .634" in table
     measured = json.loads(figures.read_text())["small"]
     assert 0 <= measured["auc_45"][0] <= 1
     assert 0 <= measured["login_only_full"] <= 1
     assert measured["outage_suppliers"] > 10
-    assert measured["loss_45"] is None or "churn_probability_45d" in table
-    again = run(folder, "--from", "2026-09-01", "--damage", "none", "--against", figures)
+    line = next(line for line in table.splitlines() if line.startswith("P(45 days): log loss"))
+    assert ("not measured" in line) == (measured["loss_45"] is None)
+    again = run(folder, "--from", "2026-11-01", "--damage", "none", "--against", figures)
     assert f"({measured['alarms_medium']:.2f}".replace("(0.", "(.") in again
     assert pl.Series([measured["alarms_medium"]]).is_finite().all()

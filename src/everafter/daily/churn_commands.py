@@ -43,6 +43,7 @@ from everafter.learning.text_rules import (
 )
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import CHURN_SIGNALS
+from everafter.scoring.explain import describe_causes
 from everafter.scoring.live import FrameScorer
 from everafter.scoring.queries import Found, find_supplier
 
@@ -184,7 +185,7 @@ def _print_state(console: Console, state: State) -> None:
 def _quality_table(models: list[ModelVersion]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("untouched, out of time")
-    for title in ("churned", "AUC", "log loss", "base rate’s", "slope", "above 0.4", "above 0.7"):
+    for title in ("churned", "AUC", "log loss", "of base rate", "slope", "above 0.4", "above 0.7"):
         table.add_column(title, justify="right")
     for one in models:
         quality = one.metrics.untouched
@@ -324,7 +325,10 @@ def describe_churn(frame: pl.DataFrame, found: Found, models: ChurnModels) -> di
         "name": found.name,
         "churn_risk": row["churn_risk"],
         "churn_level": row["churn_level"],
-        "signals": {name: row[f"churn_{name}"] for name in CHURN_SIGNALS},
+        "signals": {
+            "base": row["churn_base"],
+            **{name: row[f"churn_{name}"] for name in CHURN_SIGNALS},
+        },
         "probabilities": [
             {
                 **msgspec.to_builtins(one),
@@ -341,14 +345,9 @@ def _print_explained(console: Console, explained: dict[str, Any]) -> None:
     shown = explained["external_id"] or explained["supplier_id"]
     shown, name = (escape(show_controls(one)) for one in (shown, explained["name"] or shown))
     console.print(f"[bold]{name}[/bold]  [dim]{shown}[/dim]")
-    parts = ", ".join(
-        f"{signal.replace('_', ' ')} {value:.2f}"
-        for signal, value in explained["signals"].items()
-        if value
-    )
     console.print(
-        f"Churn risk [bold]{explained['churn_risk']:.2f}[/bold] ({explained['churn_level']})"
-        + (f": {parts}" if parts else "")
+        f"Churn risk [bold]{explained['churn_risk']:.2f}[/bold] ({explained['churn_level']}):"
+        f" {describe_causes(explained['signals'])}"
     )
     if not explained["probabilities"]:
         console.print("No probability: no model has earned its place (`everafter churn status`).")

@@ -99,7 +99,7 @@ def summarize_slice(scored: pl.DataFrame, results: pl.DataFrame) -> SliceFigures
 
 
 def list_feed_states(outages: Iterable[Outage], as_of: datetime) -> list[FeedState]:
-    """The feeds to tell of as of a moment, those that returned within a day included."""
+    """The feeds to report as of a moment, including those that returned within a day."""
     return [
         FeedState(
             type=outage.type,

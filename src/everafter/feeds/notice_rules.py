@@ -43,6 +43,13 @@ LABELS: dict[str, str] = {
 """The events of a type, in the plural; of EVERYTHING: of all types."""
 
 
+_HALVED = {
+    "login": "Until they recover, nobody counts as less active for logins that are missing.",
+    "feature_used": "Until they recover, nobody counts as less active for uses that are missing.",
+}
+"""What a score does while such events are halved; of other types it uses what arrives."""
+
+
 def describe_outage(outage: Outage, today: date) -> str:
     """A sentence for pages and the daily run.
 
@@ -66,7 +73,7 @@ def describe_outage(outage: Outage, today: date) -> str:
         )
     return (
         f"{name} have been about halved since {since}: {describe_rate(outage)}."
-        " Scores use what arrives."
+        f" {_HALVED.get(outage.type, 'Scores use what arrives.')}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import polars as pl
 from psycopg.rows import class_row
@@ -129,10 +129,17 @@ async def is_folding_late(conn: Connection, now: datetime) -> bool:
     return await cursor.fetchone() is not None
 
 
+_SENT: LiteralString = """
+SELECT type
+FROM event_types
+WHERE first_at <= {as_of}
+"""
+
+
 async def list_sent(conn: Connection, as_of: datetime) -> list[str]:
     """The types of which an event had occurred by then."""
-    cursor = await conn.execute("SELECT type FROM event_types WHERE first_at <= %s", [as_of])
-    return [name for (name,) in await cursor.fetchall()]
+    found = await read_copy(conn, _SENT, {"type": pl.String()}, {"as_of": as_of})
+    return found["type"].to_list()
 
 
 async def list_outages(conn: Connection) -> list[Outage]:
@@ -189,14 +196,7 @@ async def save_outages(conn: Connection, outages: Iterable[Outage]) -> None:
 def read_feeds(reader: FrameReader, as_of: datetime) -> Feeds:
     """The feeds as of a moment, from the outages that the runs before it recorded. Blocks; call it
     in a thread."""
-    sent = reader.read(
-        """
-        SELECT type
-        FROM event_types
-        WHERE first_at <= {as_of}
-        """,
-        as_of=as_of,
-    )
+    sent = reader.read(_SENT, as_of=as_of)
     outages = reader.read(
         """
         SELECT

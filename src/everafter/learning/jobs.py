@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,6 +140,7 @@ async def _run_process(request: Request, seconds: float) -> Result:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | _ONE_THREAD,
+        start_new_session=True,
     )
     try:
         out, problems = await asyncio.wait_for(
@@ -149,18 +152,31 @@ async def _run_process(request: Request, seconds: float) -> Result:
         ) from error
     finally:
         if process.returncode is None:
+            # with its children, which would keep its output open
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if process.returncode:
-        lines = problems.decode(errors="replace").strip().splitlines()
-        raise TrainingError(
-            f"the training failed: {lines[-1] if lines else f'exit code {process.returncode}'}"
-        )
+        found = find_error(problems.decode(errors="replace"))
+        raise TrainingError(f"the training failed: {found or f'exit code {process.returncode}'}")
     try:
         return msgspec.json.decode(out, type=Result)
     except msgspec.DecodeError as error:
         raise TrainingError(f"the training failed: its result is not readable: {error}") from error
+
+
+def find_error(traceback: str) -> str:
+    """What went wrong, from the output of a process: the last line that names an exception, else
+    the last line.
+
+    >>> find_error("Traceback:\\n  x\\nadbc.ProgrammingError: no column a\\n. SQLSTATE: 42703\\n")
+    'adbc.ProgrammingError: no column a'
+    >>> find_error("Killed\\n"), find_error("")
+    ('Killed', '')
+    """
+    lines = traceback.strip().splitlines()
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+    return (named or lines or [""])[-1]
 
 
 async def _store(conn: Connection, trained: Trained) -> Outcome:

@@ -9,7 +9,8 @@ import polars as pl
 from psycopg.types.json import Jsonb
 
 from everafter import __version__
-from everafter.core.db import Connection, FrameReader, append_frame
+from everafter.activity.model import TIME
+from everafter.core.db import Connection, FrameReader, append_frame, read_copy
 from everafter.learning.model import (
     HORIZONS,
     OUTCOME_SCHEMA,
@@ -320,6 +321,18 @@ _VERSION: LiteralString = """
   reason
 """
 
+_VERSION_SCHEMA: dict[str, Any] = {
+    "id": pl.Int64(),
+    "trained_as_of": TIME,
+    "kind": pl.String(),
+    "horizon": pl.Int64(),
+    "parameters": pl.String(),
+    "metrics": pl.String(),
+    "status": pl.String(),
+    "promoted_at": TIME,
+    "reason": pl.String(),
+}
+
 
 async def list_versions(conn: Connection, since: datetime, until: datetime) -> list[ModelVersion]:
     """The versions trained as of a moment from `since` (included) up to `until` (included), the
@@ -355,28 +368,17 @@ WHERE promoted_at IS NOT NULL
 
 def read_models(reader: FrameReader, as_of: datetime) -> ChurnModels:
     """The models that spoke at a moment: those of the latest training up to it. Blocks."""
-    rows = reader.read(_SPEAKING, as_of=as_of).iter_rows()
-    return ChurnModels({version.horizon: version for version in (_version(*row) for row in rows)})
+    return _models(reader.read(_SPEAKING, as_of=as_of))
 
 
 async def get_models(conn: Connection, as_of: datetime) -> ChurnModels:
     """The same over another kind of connection."""
-    cursor = await conn.execute(
-        f"""
-        SELECT {_VERSION}
-        FROM model_versions
-        WHERE promoted_at IS NOT NULL
-          AND trained_as_of = (
-            SELECT max(trained_as_of)
-            FROM model_versions
-            WHERE promoted_at IS NOT NULL
-              AND trained_as_of <= %s
-          )
-        """,
-        [as_of],
-    )
-    versions = [_version(*row) for row in await cursor.fetchall()]
-    return ChurnModels({version.horizon: version for version in versions})
+    return _models(await read_copy(conn, _SPEAKING, _VERSION_SCHEMA, {"as_of": as_of}))
+
+
+def _models(versions: pl.DataFrame) -> ChurnModels:
+    found = (_version(*row) for row in versions.iter_rows())
+    return ChurnModels({version.horizon: version for version in found})
 
 
 def _version(

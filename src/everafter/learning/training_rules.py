@@ -128,7 +128,7 @@ def _train_parameters(
         rival: predictions of the calibrated index, for the logistic model.
 
     Returns:
-        The model, and the predictions that it it was measured by.
+        The model, and the predictions that it was measured by.
     """
     horizon = windows.horizon
     fit = partial(_FITS[kind], horizon=horizon)

@@ -1,7 +1,6 @@
 """`everafter explain`."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
@@ -31,6 +30,7 @@ from everafter.scoring.explain import (
     Snapshot,
     compare,
     compare_churn,
+    describe_causes,
     take_snapshot,
 )
 from everafter.scoring.queries import Found, find_supplier
@@ -166,24 +166,14 @@ def _print(explanation: Explanation) -> None:
     print_table(console, _dimension_table(now, before, explanation.changes))
     console.print(
         f"\nChurn risk [bold]{now.churn_risk:.2f}[/bold] ({now.churn_level}):"
-        f" {_list_causes(now.churn)}"
+        f" {describe_causes(now.churn)}"
     )
     if before and explanation.churn_changes:
         change = now.churn_risk - before.churn_risk
-        console.print(f"Changed by {change:+.2f}: {_list_causes(explanation.churn_changes)}")
+        console.print(f"Changed by {change:+.2f}: {describe_causes(explanation.churn_changes)}")
     for one in now.churn_probabilities:
         console.print(f"[dim]{describe_chance(one.probability, one.base_rate, one.horizon)}[/dim]")
     _print_interventions(console, explanation.interventions)
-
-
-def _list_causes(causes: Mapping[ChurnCause, float | None]) -> str:
-    """The contributions that show in two decimals."""
-    shown = [
-        f"{name.replace('_', ' ')} {value:+.2f}"
-        for name, value in causes.items()
-        if value is not None and abs(value) >= 0.005
-    ]
-    return ", ".join(shown) or "no signal"
 
 
 def _headline(now: Snapshot) -> str:

@@ -172,6 +172,16 @@ def _describe(
     )
 
 
+def describe_causes(causes: Mapping[ChurnCause, float | None]) -> str:
+    """The contributions that show in two decimals."""
+    shown = [
+        f"{name.replace('_', ' ')} {value:+.2f}"
+        for name, value in causes.items()
+        if value is not None and abs(value) >= 0.005
+    ]
+    return ", ".join(shown) or "no signal"
+
+
 def compare_churn(before: Snapshot, after: Snapshot) -> dict[ChurnCause, float]:
     """By how much each contribution to the churn risk moved; the values sum to its change."""
     return {name: (after.churn[name] or 0.0) - (before.churn[name] or 0.0) for name in after.churn}

@@ -5,17 +5,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from everafter.seasonality.history_rules import prior_year
+from everafter.seasonality.history_rules import prior_of_days
 from everafter.seasonality.index_rules import find_peak, last_seven, season_index
 from everafter.seasonality.model import (
     GROUPS,
-    HEMISPHERE_OF_GROUP,
     KEPT_DAYS,
+    STOPPED_ACTIVITY,
     Floats,
     PeerActivity,
     prior_norms,
 )
-from everafter.seasonality.prior_rules import prior_levels
 
 _USUAL_LOGINS, _USUAL_USES = 0.3, 0.8
 """Mean own rates before anything was measured. Assumed."""
@@ -24,8 +23,8 @@ _USUAL_LOGINS, _USUAL_USES = 0.3, 0.8
 @lru_cache(maxsize=8)
 def prior_activity(last_day: int) -> PeerActivity:
     """The index of a platform of which nothing is measured: the prior season."""
-    days = np.stack([_prior(day) for day in range(last_day - KEPT_DAYS + 1, last_day + 1)], axis=1)
-    peak = find_peak(days, prior_year(last_day), 0)
+    days = prior_of_days(last_day, KEPT_DAYS)
+    peak = find_peak(days, prior_of_days(last_day), 0)
     return PeerActivity(
         last_day=last_day,
         logins=days,
@@ -36,11 +35,6 @@ def prior_activity(last_day: int) -> PeerActivity:
         norms=prior_norms(),
         first_measured=None,
     )
-
-
-def _prior(day: int) -> Floats:
-    level, deviation = prior_levels(day)
-    return np.exp(level[HEMISPHERE_OF_GROUP] + deviation)
 
 
 def peers_as_of(peers: PeerActivity | None, today: int) -> PeerActivity:
@@ -56,7 +50,8 @@ def peers_as_of(peers: PeerActivity | None, today: int) -> PeerActivity:
     logins, uses, index = (part[:, :cut] for part in (peers.logins, peers.uses, peers.season_index))
     last = peers.first_day + cut - 1
     for day in range(last + 1, today + 1):
-        change = _prior(day) / _prior(day - 1)
+        before, now = prior_of_days(day, 2).T
+        change = now / before
         logins = np.column_stack([logins, _living(logins) * change])
         uses = np.column_stack([uses, _living(uses) * change])
         index = np.column_stack([index, np.minimum(1.0, _living(index, 0.0) * change)])
@@ -83,7 +78,7 @@ def peers_as_of(peers: PeerActivity | None, today: int) -> PeerActivity:
     )
 
 
-def _living(activity: Floats, stopped: float = 0.004) -> Floats:
+def _living(activity: Floats, stopped: float = STOPPED_ACTIVITY) -> Floats:
     """(groups,): the last day on which events arrived."""
     living = activity > stopped
     last = activity.shape[1] - 1 - np.argmax(living[:, ::-1], axis=1)

@@ -4,7 +4,7 @@ A day's row depends on the days before it and on that day's events alone, so a r
 finds what was known then."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,8 @@ _GAP_DAYS = 182
 _LATE_SHARE = 0.02
 """A day is measured again when more than this share of its events arrived later."""
 _YEAR_DAYS = 364
+_MONDAY = 4
+"""1970-01-05 was a Monday, and day number 4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,13 +289,9 @@ def _measure(
         for channel in CHANNELS
     }
     before = known.days[-1].norms if known.days else prior_norms()
-    norms = _learn(known, counts, before, usual) if day % 7 == _MONDAY else before
+    norms = _learn(known, counts, before) if day % 7 == _MONDAY else before
     gaps = _ended_gaps(known, counts, day, usual["logins"], channels["logins"])
     return Day(channels, _season_index(known, channels["logins"], day), norms, gaps)
-
-
-_MONDAY = 4
-"""1970-01-05 was a Monday, and day number 4."""
 
 
 def _measure_channel(
@@ -333,17 +331,17 @@ def _season_index(known: History, logins: ChannelDay, day: int) -> Floats:
     """(groups,): the season index of the day."""
     activity = np.column_stack([known.activity("logins"), logins.activity])
     measured = max(0, activity.shape[1] - WARM_UP_DAYS)
-    peak = find_peak(activity[:, -_YEAR_DAYS:], prior_year(day), measured)
+    peak = find_peak(activity[:, -_YEAR_DAYS:], prior_of_days(day), measured)
     index = season_index(last_seven(activity[:, -14:])[:, -1], peak)
-    stopped = logins.stopped[np.repeat(np.arange(len(HEMISPHERES)), len(TYPES))]
-    return np.where(stopped, 0.0, index)
+    return np.where(logins.stopped[HEMISPHERE_OF_GROUP], 0.0, index)
 
 
-def prior_year(day: int) -> Floats:
-    """(groups, 364): the prior's activity in the 52 weeks up to a day."""
-    each = [prior_levels(one) for one in range(day - _YEAR_DAYS + 1, day + 1)]
-    half = np.repeat(np.arange(len(HEMISPHERES)), len(TYPES))
-    return np.exp(np.stack([level[half] + deviation for level, deviation in each], axis=1))
+def prior_of_days(last: int, days: int = _YEAR_DAYS) -> Floats:
+    """(groups, days): the prior's activity up to a day."""
+    each = [prior_levels(one) for one in range(last - days + 1, last + 1)]
+    return np.exp(
+        np.stack([level[HEMISPHERE_OF_GROUP] + deviation for level, deviation in each], axis=1)
+    )
 
 
 def _ended_gaps(
@@ -380,21 +378,12 @@ def _sum_gaps(probability: Floats, kind: Ints) -> Floats:
     )
 
 
-def _learn(
-    known: History, counts: PeerCounts, before: Norms, usual: dict[Channel, Floats]
-) -> Norms:
+def _learn(known: History, counts: PeerCounts, before: Norms) -> Norms:
     """The norms on a Monday, from the weeks that are over."""
     gaps = sum((day.gaps for day in known.days[-_GAP_DAYS:]), np.zeros((len(TYPES), 3)))
     share, power = learn_calibration(gaps[:, 0], gaps[:, 1], gaps[:, 2])
     if len(known.days) < 7 * WEEKS:
-        return Norms(
-            before.login_burst,
-            before.login_drift,
-            before.use_burst,
-            before.use_drift,
-            share,
-            power,
-        )
+        return replace(before, inactivity_share=share, inactivity_power=power)
     login_burst, login_drift = _dispersions(known, counts, "logins")
     use_burst, use_drift = _dispersions(known, counts, "uses")
     return Norms(login_burst, login_drift, use_burst, use_drift, share, power)
