@@ -50,6 +50,7 @@ def test_the_portfolio_and_the_supplier_say_what_is_missing(server: Server) -> N
         assert banners(client.get("/").text) == []
         add_outage(server)
         add_outage(server, "feature_used", "halved")
+        add_outage(server, "client_archived", "halved")  # no score rests on it
         for path in ("/", f"/suppliers/{supplier}"):
             stopped, halved = banners(client.get(path).text)
             assert stopped.startswith(f"Logins have not arrived since {SINCE.day} ")

@@ -137,7 +137,7 @@ def test_status_of_a_new_installation(server: Server, churn: Callable[..., Any])
 
 def test_status(full: Server, churn: Callable[..., Any]) -> None:
     printed = churn(full, "status").output
-    assert "45 days: calibrated index" in printed and "base rate’s" in printed
+    assert "45 days: calibrated index" in printed and "of base rate" in printed
     found = json.loads(churn(full, "status", "--json").output)
     assert len(found["months"]) == MONTHS and len(found["models"]) == 8
     (speaking,) = [one for one in found["models"] if one["speaks"] and one["horizon"] == 45]
@@ -176,6 +176,7 @@ def test_explain(full: Server, churn: Callable[..., Any]) -> None:
     )
     assert "a usual supplier" in printed and "evidence of decline" in printed
     found = json.loads(churn(full, "explain", supplier, "--json").output)
+    assert found["churn_risk"] == pytest.approx(sum(x or 0.0 for x in found["signals"].values()))
     assert [one["horizon"] for one in found["probabilities"]] == [45, 90]
     for one in found["probabilities"]:
         assert 0 < one["base_rate"] < 1 and 0 < one["probability"] < 1

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 from everafter.core.formatting import clock
 from everafter.core.i18n import format_date_long, format_number
-from everafter.feeds.model import EVERYTHING, Outage, last_good_day
+from everafter.feeds.model import DIMENSION_EVENTS, EVERYTHING, Outage, last_good_day
 from everafter.feeds.outage_rules import list_notable
 
 LABELS: dict[str, str] = {
@@ -43,6 +43,7 @@ LABELS: dict[str, str] = {
 """The events of a type, in the plural; of EVERYTHING: of all types."""
 
 
+_SCORED = frozenset(name for types in DIMENSION_EVENTS.values() for name in types)
 _HALVED = {
     "login": "Until they recover, nobody counts as less active for logins that are missing.",
     "feature_used": "Until they recover, nobody counts as less active for uses that are missing.",
@@ -94,10 +95,15 @@ def capitalized(outage: Outage) -> str:
 
 
 def describe_notices(outages: Iterable[Outage], as_of: datetime) -> list[str]:
-    """A sentence for each outage that lasts at that moment; one while everything is stopped."""
+    """A sentence for each outage that lasts at that moment; one while everything is stopped.
+
+    They stand above scores, so a halved feed is named only if a dimension rests on it: couples are
+    archived less when fewer weddings are over. `doctor` names all.
+    """
     return [
         describe_outage(outage, as_of.astimezone(UTC).date())
         for outage in list_notable(outages, as_of)
+        if outage.kind == "stopped" or outage.type in _SCORED
     ]
 
 

@@ -20,6 +20,7 @@ from everafter.portfolio.supplier_model import (
     StoredDay,
     Supplier,
 )
+from everafter.scoring.stage_rules import NEW_DAYS, describe_adoption, is_too_early
 from everafter.seasonality.text_rules import describe_inactivity, describe_peers
 from everafter.signals.row_model import (
     LiveRow,
@@ -109,6 +110,8 @@ def _at_least(weight: float, share: float | None) -> float:
 
 
 def _describe_part(name: Dimension, row: ScoredRow, playbook: Playbook) -> str:
+    if is_too_early(row["stage"], name):
+        return f"too early to say before day {NEW_DAYS}"
     match name:
         case "login":
             return _describe_login(row)
@@ -118,7 +121,13 @@ def _describe_part(name: Dimension, row: ScoredRow, playbook: Playbook) -> str:
             features = playbook.segments[row["segment"]].key_features
             window = playbook.health.feature_window_days
             of = f"{row['features_adopted']} of {plural(len(features), 'key feature')}"
-            return f"{of} used in the last {window} days"
+            expected = describe_adoption(
+                row["stage"],
+                row["tenure_days"],
+                row["onboarding_steps_done"],
+                row["onboarding_steps_due"],
+            )
+            return f"{of} used in the last {window} days" + (f"; {expected}" if expected else "")
         case "client_activity":
             if row["client_activity"] is None:
                 return _UNSENT[name] if row["clients_total"] else "no clients"

@@ -34,7 +34,6 @@ from everafter.scoring.explain import (
     take_snapshot,
 )
 from everafter.scoring.queries import Found, find_supplier
-from everafter.seasonality.text_rules import describe_inactivity
 from everafter.signals.text import format_value
 
 _SHOWN_INTERVENTIONS = 15
@@ -230,21 +229,18 @@ def _as_of(dimension: Dimension, now: Snapshot) -> str:
 
 
 def _measured(dimension: Dimension, now: Snapshot) -> str:
-    inputs = now.inputs
+    note = now.notes.get(dimension)
     if now.points[dimension] is None:
-        return "[dim]unknown, left out[/dim]"
+        return f"[dim]{note or 'unknown'}, left out[/dim]"
+    text = _figure(dimension, now)
+    return f"{text}; {note}" if note else text
+
+
+def _figure(dimension: Dimension, now: Snapshot) -> str:
+    inputs = now.inputs
     match dimension:
         case "login":
-            days, counted = float(inputs["days_since_login"] or 0), inputs["days_inactive"]
-            text = f"{days:.1f} days since the last"
-            vendor_type, country = inputs["vendor_type"], inputs["country"]
-            why = describe_inactivity(
-                days,
-                float(counted or 0),
-                None if vendor_type is None else str(vendor_type),
-                None if country is None else str(country),
-            )
-            return f"{text}; {why}" if why else text
+            return f"{inputs['days_since_login']:.1f} days since the last"
         case "client_activity":
             return f"{inputs['clients_active_30d']} of {inputs['clients_total']} in 30 days"
         case "form_completion":

@@ -19,6 +19,8 @@ from everafter.scoring.health_rules import VALUES
 from everafter.scoring.platform_queries import read_platform
 from everafter.scoring.queries import RecordedScore, get_recorded
 from everafter.scoring.rules import score_suppliers
+from everafter.scoring.stage_rules import NEW_DAYS, describe_adoption, is_too_early
+from everafter.seasonality.text_rules import describe_inactivity
 from everafter.signals.queries import read_past_inputs
 from everafter.signals.row_model import (
     ChurnLevel,
@@ -39,8 +41,6 @@ Value = float | int | str | bool | None
 INPUTS = (
     "days_since_login",
     "days_inactive",
-    "vendor_type",
-    "country",
     "client_season",
     "features_adopted",
     "clients_active_30d",
@@ -67,6 +67,8 @@ class Snapshot:
         points: by dimension; null where unknown. They sum to `score`.
         max: by dimension; 0 where unknown.
         inputs: the signals of INPUTS.
+        notes: what the season and the stage of the account change in a dimension; those that they
+            change.
         churn: what each signal adds to the churn risk; with `base` they sum to it.
         playbook_version: of the daily run that stored the score; null: computed for this snapshot.
         as_of_dates: by dimension, the last good day while it depends on a stopped feed; else null.
@@ -85,6 +87,7 @@ class Snapshot:
     coverage: float
     season_index: float
     inputs: dict[str, Value]
+    notes: dict[Dimension, str]
     churn_risk: float
     churn_level: ChurnLevel
     churn: dict[ChurnCause, float | None]
@@ -158,6 +161,7 @@ def _describe(
         coverage=recorded.coverage if recorded else row["coverage"],
         season_index=recorded.season_index if recorded else row["season_index"],
         inputs={name: signals[name] for name in INPUTS},
+        notes=_list_notes(row),
         churn_risk=row["churn_risk"],
         churn_level=row["churn_level"],
         churn={
@@ -170,6 +174,21 @@ def _describe(
         is_recorded=recorded is not None,
         recomputed_score=recomputed_score,
     )
+
+
+def _list_notes(row: ScoredRow) -> dict[Dimension, str]:
+    days, counted = row["days_since_login"], row["days_inactive"]
+    notes: dict[Dimension, str] = {
+        name: f"too early to say before day {NEW_DAYS}"
+        for name in DIMENSIONS
+        if is_too_early(row["stage"], name)
+    }
+    if days is not None and counted is not None:
+        notes["login"] = describe_inactivity(days, counted, row["vendor_type"], row["country"])
+    notes["feature_adoption"] = describe_adoption(
+        row["stage"], row["tenure_days"], row["onboarding_steps_done"], row["onboarding_steps_due"]
+    )
+    return {name: note for name, note in notes.items() if note}
 
 
 def describe_causes(causes: Mapping[ChurnCause, float | None]) -> str:

@@ -7,6 +7,10 @@ that, and where the age of the account is unknown, the spec's function applies a
 
 import polars as pl
 
+from everafter.core.formatting import percent
+from everafter.playbook.model import Dimension
+from everafter.signals.row_model import Stage
+
 NEW_DAYS = 14
 GROWN_DAYS = 90
 DORMANT_DAYS = 90
@@ -68,3 +72,28 @@ def add_stage(frame: pl.DataFrame) -> pl.DataFrame:
             )
         ),
     )
+
+
+def describe_adoption(
+    stage: Stage, tenure_days: float | None, steps_done: int, steps_due: int | None
+) -> str:
+    """What feature adoption is compared with in a stage; empty: with all key features.
+
+    >>> describe_adoption("growing", 53.4, 1, 5), describe_adoption("mature", 400, 5, 5)
+    ('59 % of them are expected at this age', '')
+    >>> describe_adoption("new", 2.0, 3, 2), describe_adoption("new", 0.1, 0, 0)
+    ('in the first 14 days, 2 of 2 onboarding steps due count', 'no onboarding step is due yet')
+    """
+    if stage == "growing" and tenure_days is not None:
+        return f"{percent(tenure_days / GROWN_DAYS)} of them are expected at this age"
+    if stage == "new":
+        if not steps_due:
+            return "no onboarding step is due yet"
+        done = min(steps_done, steps_due)
+        return f"in the first {NEW_DAYS} days, {done} of {steps_due} onboarding steps due count"
+    return ""
+
+
+def is_too_early(stage: Stage, dimension: Dimension) -> bool:
+    """Whether a dimension is left out because the account is too young for it."""
+    return stage == "new" and dimension not in {"login", "feature_adoption"}
