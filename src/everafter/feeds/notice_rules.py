@@ -97,7 +97,7 @@ def capitalized(outage: Outage) -> str:
 def describe_notices(outages: Iterable[Outage], as_of: datetime) -> list[str]:
     """A sentence for each outage that lasts at that moment; one while everything is stopped.
 
-    They stand above scores, so a halved feed is named only if a dimension rests on it: couples are
+    They stand above scores, so a halved feed is named only if a dimension rests on it: clients are
     archived less when fewer weddings are over. `doctor` names all.
     """
     return [
