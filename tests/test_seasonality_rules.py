@@ -1,8 +1,10 @@
 """The formulas of seasonality against reference values, and at their edges."""
 
 import numpy as np
+import polars as pl
 import pytest
 
+from everafter.activity import model
 from everafter.seasonality import (
     bit_rules,
     decline_rules,
@@ -389,3 +391,15 @@ def test_a_window_is_read_from_packed_days(start: int) -> None:
             wanted[:, place] = days[:, start + place]
     found = bit_rules.read_window(np.packbits(days, axis=1), start)
     assert (found == bit_rules.pack(wanted)).all()
+
+
+@pytest.mark.parametrize("head", [20_000 - 5, 20_000, 20_000 + 1, 20_000 + 70, 20_000 + 300])
+def test_a_ring_buffer_that_went_on_keeps_only_the_days_of_its_own(head: int) -> None:
+    """Logins on every day up to the last event, seen from day 20,000."""
+    today, slots = 20_000, model.LOGIN_SLOTS
+    full = pl.Series([np.packbits(np.ones(slots, dtype=np.uint8)).tobytes()])
+    words = bit_rules.read_login_ring(full, np.array([head]), today)
+    held = [day for day in range(today - 191, today + 1) if head - slots < day <= head]
+    first, last = (held[0] - today + 191, held[-1] - today + 191) if held else (-1, -1)
+    assert bit_rules.count_all(words).tolist() == [len(held)]
+    assert (bit_rules.first_set(words)[0], bit_rules.last_set(words)[0]) == (first, last)

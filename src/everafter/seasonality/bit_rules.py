@@ -124,7 +124,8 @@ def read_login_ring(login_days: pl.Series, heads: Ints, today: int) -> Words:
     Args:
         login_days: a Binary column (activity/model.py).
         heads: (n,), the day of each row's last event.
-        today: the last day of the window.
+        today: the last day of the window. Later days may be in the ring buffer: they have
+            overwritten the first of the window, which are not known, and count as 0.
     """
     ring = _to_integers(model.read_packed_bits(login_days, model.LOGIN_SLOTS))
     whole, bits = divmod((today + 1) % WINDOW, _BITS)
@@ -133,7 +134,7 @@ def read_login_ring(login_days: pl.Series, heads: Ints, today: int) -> Words:
         following = turned[:, [(number + 1) % _WORDS for number in range(_WORDS)]]
         turned = (turned << np.uint64(bits)) | (following >> np.uint64(_BITS - bits))
     # a slot after the row's head is of 192 days before
-    return turned & _PREFIX[np.clip(heads - (today - WINDOW), 0, WINDOW)]
+    return turned & between(np.maximum(heads - today, 0), heads - (today - WINDOW) - 1)
 
 
 def weekly_logins(words: Words, weeks: int) -> NDArray[np.float64]:
