@@ -121,11 +121,11 @@ def test_only_numbers_are_stored_and_the_latest_training_speaks(snapshots: str) 
 
 def test_a_replay_uses_what_was_known_then(snapshots: str) -> None:
     asyncio.run(train_as_of(snapshots, MOMENTS[4:]))
-    assert not read(snapshots, MOMENTS[4] - timedelta(seconds=1)).by_horizon
+    assert not read(snapshots, MOMENTS[4]).by_horizon, "that training followed the run"
     for before, after in zip(
         MOMENTS[4:], [*MOMENTS[5:], datetime(2030, 1, 1, tzinfo=UTC)], strict=True
     ):
-        for moment in (before, after - timedelta(seconds=1)):
+        for moment in (before + timedelta(seconds=1), after):
             models = read(snapshots, moment)
             assert {one.trained_as_of for one in models.by_horizon.values()} == {before}
 
@@ -232,7 +232,8 @@ def test_a_failure_never_reaches_the_run_that_started_it(
     # The models of the training before it still speak.
     monkeypatch.undo()
     asyncio.run(train_as_of(snapshots, [MOMENTS[-2]]))
-    assert read(snapshots, MOMENTS[-1]).by_horizon[45].trained_as_of == MOMENTS[-2]
+    later = MOMENTS[-1] + timedelta(seconds=1)
+    assert read(snapshots, later).by_horizon[45].trained_as_of == MOMENTS[-2]
 
 
 def test_a_run_trains_only_after_it_took_the_snapshots(snapshots: str) -> None:

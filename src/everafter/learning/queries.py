@@ -361,13 +361,16 @@ WHERE promoted_at IS NOT NULL
     SELECT max(trained_as_of)
     FROM model_versions
     WHERE promoted_at IS NOT NULL
-      AND trained_as_of <= {{as_of}}
+      AND trained_as_of < {{as_of}}
   )
 """
 
 
 def read_models(reader: FrameReader, as_of: datetime) -> ChurnModels:
-    """The models that spoke at a moment: those of the latest training up to it. Blocks."""
+    """The models that spoke at a moment: those of the latest training before it. Blocks.
+
+    A training as of the moment itself followed the run of that moment, which did not know it.
+    """
     return _models(reader.read(_SPEAKING, as_of=as_of))
 
 
