@@ -36,6 +36,16 @@ def clean_lines(text: str) -> str:
     return "\n".join(clean_line(line) for line in text.splitlines()).strip("\n")
 
 
+def like_pattern(text: str) -> str:
+    """A pattern for LIKE of texts that contain this one.
+
+    >>> print(like_pattern("50%_off"))
+    %50\\%\\_off%
+    """
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
 def show_controls(text: str) -> str:
     """Write control and format (including bidi) characters as escapes, except line feeds and tabs,
     so that a terminal shows them and does not obey them.

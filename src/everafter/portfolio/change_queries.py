@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 from everafter.core.db import Connection
 from everafter.core.ids import find_supplier_id
+from everafter.core.texts import like_pattern
 from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS
 from everafter.portfolio.change_model import (
     MOVED_POINTS,
@@ -239,7 +240,7 @@ def _values(view: ChangeView, latest: date, before: date) -> dict[str, Any]:
         "latest": latest,
         "before": before,
         "q": view.q,
-        "like": "%" + view.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        "like": like_pattern(view.q),
         "named": find_supplier_id(view.q),
         "vendor": view.vendor,
         "no_vendor": NO_VENDOR,

@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 
 from everafter.core.db import Connection
 from everafter.core.ids import find_supplier_id
+from everafter.core.texts import like_pattern
 from everafter.portfolio.model import (
     NO_VENDOR,
     PAGE_ROWS,
@@ -214,7 +215,7 @@ def _filter_values(view: View, days: Calendar) -> dict[str, Any]:
         # date.min instead of null: Citus refuses the join that PostgreSQL leaves out for a null
         "day": days.latest or date.min,
         "band": view.band,
-        "like": "%" + view.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        "like": like_pattern(view.q),
         "named": find_supplier_id(view.q),
         "vendor": view.vendor,
         "reason": view.reason,

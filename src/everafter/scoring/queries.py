@@ -8,6 +8,7 @@ from everafter.core.db import Connection
 from everafter.core.email_address import travelling_form
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.ids import find_supplier_id
+from everafter.core.texts import like_pattern
 from everafter.playbook.model import DIMENSIONS, Dimension
 from everafter.signals.row_model import RiskLevel
 
@@ -43,7 +44,7 @@ async def find_supplier(conn: Connection, text: str) -> Found:
             SELECT id::text, external_id, name
             FROM suppliers
             WHERE lower(email) = ANY (%(emails)s)
-               OR name ILIKE '%%' || %(pattern)s || '%%'
+               OR name ILIKE %(pattern)s
             ORDER BY
               lower(name) = lower(%(text)s) DESC,
               lower(email) = ANY (%(emails)s) DESC,
@@ -53,7 +54,7 @@ async def find_supplier(conn: Connection, text: str) -> Found:
             {
                 "text": text,
                 "emails": [text.lower(), travelling_form(text).lower()],
-                "pattern": text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
+                "pattern": like_pattern(text),
             },
         )
         found = [Found(*row) for row in await cursor.fetchall()]
