@@ -47,6 +47,12 @@ def sum_by(of: Ints, values: NDArray[np.floating | np.integer], size: int) -> Fl
     return np.bincount(of, values, size).astype(np.float64)
 
 
+def most_uses(expected: Floats | float) -> Floats | float:
+    """The uses of a supplier on a day that count at most: nobody may move a group, or its own rate,
+    by one day alone."""
+    return 3.0 * expected + 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelState:
     """The filter of one channel after a day.

@@ -22,6 +22,7 @@ from everafter.seasonality.model import (
     ChannelState,
     Floats,
     Ints,
+    most_uses,
     sum_by,
 )
 
@@ -29,7 +30,6 @@ _START_PRECISION = 1 / 0.3**2
 _LEVEL_STEP = 0.15
 """Standard deviation by which a hemisphere's level may move in a day, besides the prior season."""
 _DEVIATION_STEP = 0.08
-_MOST_TIMES_OWN, _MOST_MORE = 3.0, 10.0
 _FEWEST_EXPECTED = 10.0
 _STOPPED_BELOW = -1.6
 """ln((seen + ½) ÷ (expected + ½)) below which a channel's events did not arrive."""
@@ -119,7 +119,7 @@ def measure_day(
     if bits:
         seen, expected_each = counts.seen, -np.expm1(-assumed)
     else:
-        seen = np.minimum(counts.seen, _MOST_TIMES_OWN * assumed + _MOST_MORE)
+        seen = np.minimum(counts.seen, most_uses(assumed))
         expected_each = assumed
     expected = sum_by(counts.group, expected_each, GROUPS)
     seen_by_group = sum_by(counts.group, seen, GROUPS)

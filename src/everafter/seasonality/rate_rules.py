@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from everafter.seasonality.bit_rules import WINDOW, Small, Words, between, count, pack
-from everafter.seasonality.model import GROUPS, Bools, Floats, Ints, sum_by
+from everafter.seasonality.model import Bools, Floats, Ints, most_uses
 
 _BINS = 12
 """Days of a group are sorted into so many bins by their index before the login rate is solved."""
 _SOLVE_STEPS = 5
 _LOWEST, _HIGHEST = 1e-4, 60.0
-_MOST_TIMES_OWN, _MOST_MORE = 3.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +33,6 @@ class Rates:
     events: Floats
 
 
-def find_usual(rates: Rates, group: Ints) -> Floats:
-    """(groups,): the mean rate of each group."""
-    return (sum_by(group, rates.events, GROUPS) + 0.5) / (
-        sum_by(group, rates.exposure, GROUPS) + 1.0
-    )
-
-
 def use_rates(uses: Small, included: Bools, activity: Floats, group: Ints, usual: Floats) -> Rates:
     """Estimate own rates of feature use.
 
@@ -56,9 +48,9 @@ def use_rates(uses: Small, included: Bools, activity: Floats, group: Ints, usual
     seen = uses * included
     events = seen.sum(axis=1, dtype=np.int64).astype(float)
     rate = (events + 1) / (exposure + prior)
-    busy = np.flatnonzero(seen.max(axis=1, initial=0) > _MOST_MORE)
+    busy = np.flatnonzero(seen.max(axis=1, initial=0) > most_uses(0.0))
     for _ in range(2):  # one day alone may not make a rate
-        most = _MOST_TIMES_OWN * rate[busy, None] * own[busy] + _MOST_MORE
+        most = most_uses(rate[busy, None] * own[busy])
         events[busy] = np.minimum(seen[busy], most).sum(axis=1)
         rate[busy] = (events[busy] + 1) / (exposure[busy] + prior[busy])
     return Rates(rate, exposure, events)
@@ -95,28 +87,14 @@ def _bin_days(activity: Floats) -> tuple[Floats, Words]:
     return (bins @ activity) / bins.sum(axis=1), pack(bins.astype(np.uint8))
 
 
-def step_login_rate(rate: Floats, logins: Floats, level: Floats, whole: Floats) -> Floats:
-    """One step of expectation and maximisation for the rate of logins.
+def solve_login_rates(logins: Floats, level: Floats, whole: Floats) -> Floats:
+    """The most likely rates: those that a step of expectation and maximisation leaves as they are,
+    by Newton's method.
 
     Args:
-        rate: (n,).
         logins: (n, bins), days with a login, by bins of days with a like index.
         level: (bins,), the index in each bin.
         whole: (n,), exposure + 1 ÷ usual rate.
-
-    >>> every_other = np.array([[56.0]])
-    >>> step_login_rate(np.array([0.7]), every_other, np.ones(1), np.array([114.0])).round(6)
-    array([0.691826])
-    """
-    value = rate[:, None] * level
-    return ((logins * value / -np.expm1(-value)).sum(axis=1) + 1) / whole
-
-
-def solve_login_rates(logins: Floats, level: Floats, whole: Floats) -> Floats:
-    """The rates that `step_login_rate` leaves as they are, by Newton's method.
-
-    Args:
-        logins, level, whole: as in `step_login_rate`.
     """
     level = np.maximum(level, 1e-6)
     rate = np.clip((logins.sum(axis=1) + 1) / whole, _LOWEST, _HIGHEST)
