@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import psycopg
 
+from everafter.activity.model import HOURS_DAYS
 from everafter.core.db import connection
-from everafter.feeds.model import WINDOW_DAYS, Floats, HourTotals
+from everafter.feeds.model import Floats, HourTotals
 from everafter.folding import fold_events
 
 START = datetime(2026, 6, 4, tzinfo=UTC)
@@ -69,7 +70,7 @@ def totals(
     """
     now = _hour(as_of)
     newest = int(np.flatnonzero(counts[:, : now + 1].any(axis=0))[-1])
-    first = max(0, newest // 24 - WINDOW_DAYS) * 24
+    first = max(0, newest // 24 - HOURS_DAYS) * 24
     begin = int(START.timestamp() // 3600)
     kept = counts[:, first : (now // 24 + 1) * 24].copy()
     hours = begin + first + np.arange(kept.shape[1], dtype=float)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from benchmarks.replay.market import Market
 from everafter.activity import model
 from everafter.activity.feature_rules import assign_slots
-from everafter.activity.model import State
+from everafter.activity.model import HOURS_DAYS, State
 from everafter.activity.rules import fold
 from everafter.feeds.hour_rules import TYPES
-from everafter.feeds.model import OTHER, UNKNOWN_FEEDS, WINDOW_DAYS, Feeds, HourTotals, make_feeds
+from everafter.feeds.model import OTHER, UNKNOWN_FEEDS, Feeds, HourTotals, make_feeds
 from everafter.feeds.model import Outage as FeedOutage
 from everafter.feeds.outage_rules import known_at, lasting, reconcile
 from everafter.feeds.rules import find_outages
@@ -56,7 +56,7 @@ class FeedHistory:
     """What the daily runs have learned of the feeds.
 
     Attributes:
-        hours: (types, 24) events of each day, the last one last; of WINDOW_DAYS at most.
+        hours: (types, 24) events of each day, the last one last; of HOURS_DAYS at most.
         sent: the types that ever arrived.
         recorded: the outages that the runs recorded.
         feeds: as of the last run.
@@ -69,7 +69,7 @@ class FeedHistory:
 
     def advance(self, events: pl.DataFrame, as_of: datetime) -> "FeedHistory":
         """Examine the feeds at the midnight after a day, as the daily run does."""
-        hours = (*self.hours, _count_hours(events))[-WINDOW_DAYS:]
+        hours = (*self.hours, _count_hours(events))[-HOURS_DAYS:]
         sent = self.sent | set(events["type"].unique())
         first_hour = int(as_of.timestamp() // 3600) - 24 * len(hours)
         totals = HourTotals(TYPES, first_hour, np.concatenate(hours, axis=1), None)

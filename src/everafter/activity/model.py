@@ -44,6 +44,8 @@ USE_SLOTS = 128
 ACTIVE_SLOTS = 64
 WEEK_SLOTS = 16
 MAX_OTHER_FEATURES = 64
+HOURS_DAYS = 40
+"""Days of hourly totals of events that are kept and read."""
 MAX_FEATURES = 512
 """Features that a playbook can name: each has a slot in every supplier's row."""
 MAX_RESOURCES = 64

@@ -23,8 +23,6 @@ Followers = tuple[Callable[[Connection, pl.DataFrame, pl.DataFrame], Awaitable[o
 (EVENTS_SCHEMA, in order of arrival) and the new rows of their suppliers (ACTIVITY_SCHEMA)."""
 
 FOLD_BATCH = 50_000
-HOURS_DAYS = 40
-"""Days of hourly totals that are kept."""
 FOLD_PATIENCE = "3s"
 
 # The columns of CLIENTS_SCHEMA.
@@ -383,7 +381,7 @@ async def count_hours(conn: Connection, events: pl.DataFrame) -> None:
             .otherwise(pl.lit("other")),
             pl.col("occurred_at").dt.truncate("1h").alias("hour"),
         )
-        .filter(pl.col("hour") >= pl.col("hour").max() - pl.duration(days=HOURS_DAYS))
+        .filter(pl.col("hour") >= pl.col("hour").max() - pl.duration(days=model.HOURS_DAYS))
         .group_by("hour", "type")
         .len()
         .sort("hour", "type")
@@ -402,7 +400,7 @@ async def count_hours(conn: Connection, events: pl.DataFrame) -> None:
         DELETE FROM event_hours
         WHERE hour < (SELECT max(hour) FROM event_hours) - make_interval(days => %s)
         """,
-        [HOURS_DAYS],
+        [model.HOURS_DAYS],
     )
 
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from everafter.activity.model import HOURS_DAYS
 from everafter.events.model import CANONICAL
-from everafter.feeds.model import OTHER, WINDOW_DAYS, HourTotals
+from everafter.feeds.model import OTHER, HourTotals
 
 TYPES = (*CANONICAL, OTHER)
 
@@ -15,12 +16,12 @@ def to_totals(hours: pl.DataFrame) -> HourTotals:
     """Put hourly totals into arrays, with a row for each canonical type and one for the others.
 
     Args:
-        hours: HOURS_SCHEMA; of any number of hours, of which the WINDOW_DAYS before the newest are
+        hours: HOURS_SCHEMA; of any number of hours, of which the HOURS_DAYS before the newest are
             used.
     """
     numbers = hours["hour"].dt.epoch("s").to_numpy() // 3600
     newest = int(numbers.max()) if len(numbers) else 0
-    first = max(int(numbers.min()) if len(numbers) else 0, newest - 24 * WINDOW_DAYS) // 24 * 24
+    first = max(int(numbers.min()) if len(numbers) else 0, newest - 24 * HOURS_DAYS) // 24 * 24
     columns = (newest // 24 + 1) * 24 - first
     rows = np.array([TYPES.index(name) for name in hours["type"]], dtype=np.intp)
     used = numbers >= first
@@ -54,4 +55,4 @@ def subtract_pending(stored: pl.DataFrame, pending: pl.DataFrame) -> pl.DataFram
 def window_start(newest: datetime) -> datetime:
     """The first hour of the window that ends with this moment."""
     hour = newest.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return hour - timedelta(days=WINDOW_DAYS)
+    return hour - timedelta(days=HOURS_DAYS)

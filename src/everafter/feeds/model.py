@@ -26,9 +26,6 @@ watched."""
 GIVEN_UP = timedelta(days=91)
 """A feed that stopped longer ago, while others arrive, counts as never sent."""
 
-WINDOW_DAYS = 40
-"""Days of hourly totals that are kept and read."""
-
 HOURS_SCHEMA: dict[str, Any] = {
     "type": pl.String(),
     "hour": TIME,

@@ -7,12 +7,13 @@ from typing import Any, LiteralString
 import polars as pl
 from psycopg.rows import class_row
 
+from everafter.activity.model import HOURS_DAYS
 from everafter.core.db import Connection, FrameReader, read_copy
 from everafter.core.gauges import Gauge
 from everafter.core.locks import Lock
 from everafter.events.model import CANONICAL
 from everafter.feeds.hour_rules import subtract_pending, window_start
-from everafter.feeds.model import HOURS_SCHEMA, WINDOW_DAYS, Feeds, Outage, make_feeds
+from everafter.feeds.model import HOURS_SCHEMA, Feeds, Outage, make_feeds
 from everafter.feeds.outage_rules import known_at, lasting
 
 
@@ -30,13 +31,13 @@ async def read_hours(conn: Connection) -> pl.DataFrame:
         WHERE hour >= (SELECT max(hour) FROM event_hours) - make_interval(days => {days})
         """,
         HOURS_SCHEMA,
-        {"days": WINDOW_DAYS},
+        {"days": HOURS_DAYS},
     )
 
 
 async def read_past_hours(conn: Connection, as_of: datetime) -> pl.DataFrame:
     """The hourly totals of the events before a past moment, in HOURS_SCHEMA, without arrivals."""
-    hours = await _count_events(conn, as_of - timedelta(days=WINDOW_DAYS), as_of)
+    hours = await _count_events(conn, as_of - timedelta(days=HOURS_DAYS), as_of)
     return hours.with_columns(pl.lit(None, HOURS_SCHEMA["first_seen_at"]).alias("first_seen_at"))
 
 

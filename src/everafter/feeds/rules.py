@@ -1,7 +1,7 @@
 """When a feed has stopped or is halved: hourly totals by type of event against what the last weeks
 let expect. Pure.
 
-Everything is computed from the totals of WINDOW_DAYS, so that a past moment gives the same result
+Everything is computed from the totals of HOURS_DAYS, so that a past moment gives the same result
 whenever it is computed. The first MIN_DAYS only teach; the days after them are examined hour by
 hour, each with expectations from the 28 days before it.
 
@@ -41,7 +41,7 @@ def find_outages(totals: HourTotals, as_of: datetime, known: Sequence[Outage] = 
     type EVERYTHING, of the platform. Each canonical type is watched.
 
     Args:
-        totals: of the WINDOW_DAYS before the newest event.
+        totals: of the HOURS_DAYS before the newest event.
         known: outages noticed by earlier runs. One that began before the days that can be examined
             here lasts until its events return.
     """
