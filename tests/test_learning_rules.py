@@ -41,7 +41,7 @@ from everafter.learning.rules import (
     sigmoid,
 )
 from everafter.playbook.model import CHURN_SIGNALS, Churn
-from everafter.scoring.churn_rules import risk_of_evidence, score_churn
+from everafter.scoring.churn_rules import add_level, risk_of_evidence, score_churn
 from helpers_learning import snapshot_frame
 
 
@@ -222,7 +222,7 @@ def scored_frame(rows: int, seed: int = 1) -> pl.DataFrame:
         pl.Series("days_past_due", [3.0] * rows),
         pl.Series("payments_failed_13w", random.integers(0, 2, rows)),
     )
-    return score_churn(frame, Churn())
+    return add_level(score_churn(frame, Churn()), Churn())
 
 
 def speaking(kind: Kind, parameters: Parameters | None, horizon: int = 45) -> ChurnModels:
@@ -257,7 +257,7 @@ def learned(frame: pl.DataFrame, **more: float) -> Parameters:
 def test_without_a_model_there_is_no_probability() -> None:
     frame = scored_frame(20)
     for models in (NO_MODELS, speaking("index", None)):
-        found = add_probability(frame, models, Churn())
+        found = add_probability(frame, models)
         assert found["churn_probability_45d"].null_count() == 20
         assert found["churn_probability_90d"].null_count() == 20
         assert found["churn_risk"].equals(frame["churn_risk"])
@@ -265,8 +265,8 @@ def test_without_a_model_there_is_no_probability() -> None:
 
 def test_a_calibrated_index_leaves_the_index_as_it_is() -> None:
     frame = scored_frame(50)
-    found = add_probability(frame, speaking("calibrated", CALIBRATED), Churn())
-    for name in ("churn_risk", "churn_level", "churn_base", "churn_login"):
+    found = add_probability(frame, speaking("calibrated", CALIBRATED))
+    for name in ("churn_risk", "churn_base", "churn_login"):
         assert found[name].equals(frame[name])
     p = found["churn_probability_45d"]
     assert p.null_count() == 0 and found["churn_probability_90d"].null_count() == 50
@@ -274,7 +274,7 @@ def test_a_calibrated_index_leaves_the_index_as_it_is() -> None:
 
 
 def test_each_horizon_has_its_own_model() -> None:
-    found = add_probability(scored_frame(5), speaking("calibrated", CALIBRATED, 90), Churn())
+    found = add_probability(scored_frame(5), speaking("calibrated", CALIBRATED, 90))
     assert found["churn_probability_45d"].null_count() == 5
     assert found["churn_probability_90d"].null_count() == 0
 
@@ -284,14 +284,14 @@ def test_churning_within_90_days_is_never_less_likely_than_within_45() -> None:
     both = ChurnModels(
         speaking("calibrated", CALIBRATED).by_horizon | speaking("calibrated", low, 90).by_horizon
     )
-    found = add_probability(scored_frame(50), both, Churn())
+    found = add_probability(scored_frame(50), both)
     assert (found["churn_probability_90d"] >= found["churn_probability_45d"]).all()
-    alone = add_probability(scored_frame(50), speaking("calibrated", low, 90), Churn())
+    alone = add_probability(scored_frame(50), speaking("calibrated", low, 90))
     assert (found["churn_probability_90d"] > alone["churn_probability_90d"]).any()
 
 
 def test_an_empty_frame_is_no_trouble() -> None:
-    found = add_probability(scored_frame(3).clear(), speaking("calibrated", CALIBRATED), Churn())
+    found = add_probability(scored_frame(3).clear(), speaking("calibrated", CALIBRATED))
     assert found.is_empty() and found.schema["churn_probability_45d"] == pl.Float64
 
 
@@ -299,7 +299,7 @@ def test_an_empty_frame_is_no_trouble() -> None:
 def test_a_learned_model_keeps_the_share_of_each_band(recalibration: dict[str, float]) -> None:
     frame = scored_frame(4_000)
     parameters = learned(frame, **recalibration)
-    found = add_probability(frame, speaking("logistic", parameters), Churn())
+    found = add_level(add_probability(frame, speaking("logistic", parameters)), Churn())
     for above in (0.2, 0.4, 0.7):
         before, after = (int((one["churn_risk"] > above).sum()) for one in (frame, found))
         assert before > 20 and abs(before - after) <= 2, above
@@ -322,7 +322,7 @@ def test_contributions_sum_to_the_index_whatever_model_speaks(
         speaking("calibrated", CALIBRATED),
         speaking("logistic", parameters),
     ):
-        found = add_probability(frame, models, Churn())
+        found = add_probability(frame, models)
         parts = [pl.col(f"churn_{name}").fill_null(0.0) for name in CHURN_SIGNALS]
         total = found.select(pl.col("churn_base") + pl.sum_horizontal(parts)).to_series()
         assert np.allclose(total.to_numpy(), found["churn_risk"].to_numpy(), atol=1e-9)
@@ -338,7 +338,7 @@ def test_contributions_without_any_evidence_still_sum() -> None:
         pl.lit(0.0).alias("churn_evidence"),
         *(pl.lit(0.0).alias(f"churn_{s}") for s in CHURN_SIGNALS),
     )
-    found = add_probability(nothing, speaking("logistic", parameters), Churn())
+    found = add_probability(nothing, speaking("logistic", parameters))
     parts = [pl.col(f"churn_{name}") for name in CHURN_SIGNALS]
     total = found.select(pl.col("churn_base") + pl.sum_horizontal(parts)).to_series()
     assert np.allclose(total.to_numpy(), found["churn_risk"].to_numpy(), atol=1e-9)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from everafter.playbook.model import CHURN_SIGNALS, Churn
-from everafter.scoring.churn_rules import score_churn
+from everafter.scoring.churn_rules import add_level, score_churn
 
 NOTHING: dict[str, Any] = {
     "evidence_logins": 0.0,
@@ -31,7 +31,8 @@ BASE = 0.222700
 
 def churn(policy: Churn | None = None, **signals: Any) -> dict[str, Any]:
     frame = pl.DataFrame([NOTHING | signals], schema=SCHEMA)
-    return score_churn(frame, policy or Churn()).row(0, named=True)
+    policy = policy or Churn()
+    return add_level(score_churn(frame, policy), policy).row(0, named=True)
 
 
 @pytest.mark.parametrize(

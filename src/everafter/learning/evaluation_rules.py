@@ -11,6 +11,7 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
 from everafter.learning.model import Bin, Quality
 from everafter.learning.rules import (
@@ -184,7 +185,7 @@ def measure(windows: Windows, made: OutOfTime, chosen: Bools, random: Random) ->
     own, of_base = find_losses(p, churned), find_losses(base, churned)
     gain, low, high = bootstrap_mean(of_base - own, supplier, random)
     slope, slope_low, slope_high = find_slope(logits, churned, supplier)
-    return _with(
+    return structs.replace(
         quality,
         auc=find_auc(logits, churned),
         log_loss=float(own.mean()),
@@ -196,12 +197,6 @@ def measure(windows: Windows, made: OutOfTime, chosen: Bools, random: Random) ->
         slope_low=slope_low,
         slope_high=slope_high,
     )
-
-
-def _with(quality: Quality, **values: float | None) -> Quality:
-    from msgspec.structs import replace as replace_fields
-
-    return replace_fields(quality, **values)
 
 
 def find_losses(p: Floats, churned: Bools) -> Floats:

@@ -14,7 +14,7 @@ from everafter.learning.rules import (
     read_design,
     split_logit,
 )
-from everafter.playbook.model import CHURN_SIGNALS, Churn, ChurnSignal
+from everafter.playbook.model import CHURN_SIGNALS, ChurnSignal
 
 INDEX_KNOTS = tuple(round(step / 50, 2) for step in range(51))
 """Values of the index at which a learned model is given the same share of suppliers below; the
@@ -39,7 +39,7 @@ SIGNAL_OF: dict[str, ChurnSignal] = {
 account changes what a supplier without evidence has, `churn_base`."""
 
 
-def add_probability(frame: pl.DataFrame, models: ChurnModels, churn: Churn) -> pl.DataFrame:
+def add_probability(frame: pl.DataFrame, models: ChurnModels) -> pl.DataFrame:
     """Add churn_probability_45d and _90d, null where no model speaks, and put a learned model's
     index in the place of the rule's.
 
@@ -58,7 +58,7 @@ def add_probability(frame: pl.DataFrame, models: ChurnModels, churn: Churn) -> p
     version = models.index_model
     if version is None or version.parameters is None:
         return frame
-    return _replace_index(frame, version.parameters, design, churn)
+    return _replace_index(frame, version.parameters, design)
 
 
 def _predict(models: ChurnModels, design: Design) -> list[pl.Series]:
@@ -78,18 +78,12 @@ def _predict(models: ChurnModels, design: Design) -> list[pl.Series]:
     return columns
 
 
-def _replace_index(
-    frame: pl.DataFrame, parameters: Parameters, design: Design, churn: Churn
-) -> pl.DataFrame:
+def _replace_index(frame: pl.DataFrame, parameters: Parameters, design: Design) -> pl.DataFrame:
     base, contributions = share_index(parameters, design, read_evidence(frame, design.evidence))
     risk = map_to_index(parameters, split_logit(parameters, design).sum(axis=1))
-    levels = np.where(
-        risk > churn.high_above, "high", np.where(risk > churn.medium_above, "medium", "low")
-    )
     return frame.with_columns(
         pl.Series("churn_risk", risk),
         pl.Series("churn_base", base),
-        pl.Series("churn_level", levels.tolist(), dtype=pl.String),
         *(
             pl.Series(f"churn_{name}", contributions[:, number], nan_to_null=True)
             for number, name in enumerate(CHURN_SIGNALS)

@@ -27,7 +27,8 @@ FEATURE_SD = 0.2
 """Prior of the logistic model's weights: a signal that is one standard deviation off changes the
 logit by 0.2 or so, until the data say otherwise."""
 INDEX_SLOPE, INDEX_SHIFT = 2.1, -1.25
-"""The index is 1 ÷ (1 + e^−(2.1 z − 1.25)) (scoring.churn_rules)."""
+"""The churn risk index of the evidence z is 1 ÷ (1 + e^−(2.1 z − 1.25)): z = 0.4 and 1 are at the
+spec's bands of 0.4 and 0.7."""
 _NEWTON_STEPS = 60
 _LONGEST_STEP = 2.0
 

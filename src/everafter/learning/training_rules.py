@@ -1,8 +1,8 @@
 """Fit all models on the snapshots, and measure them out of time. Pure."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -26,13 +26,9 @@ from everafter.learning.model import (
     LOGISTIC_FROM,
     Fitted,
     Metrics,
-    Parameters,
     Quality,
 )
 from everafter.learning.rules import (
-    Bools,
-    Design,
-    Floats,
     find_index,
     find_logit,
     fit_calibrated,
@@ -50,7 +46,7 @@ TREES_EVERY, TREES_MONTHS = 3, 12
 """Trees are fitted again every third month, and measured on the last twelve: they cost the most."""
 _MAP_DAYS = 366
 
-FitParameters = Callable[[Design, Bools, Floats, int], Parameters]
+_FITS = {"calibrated": fit_calibrated, "logistic": fit_logistic}
 
 
 def train_models(
@@ -120,7 +116,11 @@ def _quality(windows: Windows, made: OutOfTime, only_untouched: bool, random: Ra
 
 
 def _train_parameters(
-    windows: Windows, base: Metrics, kind: str, rival: OutOfTime | None, random: Random
+    windows: Windows,
+    base: Metrics,
+    kind: Literal["calibrated", "logistic"],
+    rival: OutOfTime | None,
+    random: Random,
 ) -> tuple[Fitted, OutOfTime]:
     """Fit and measure a model that is numbers: the calibrated index or the logistic model.
 
@@ -153,18 +153,7 @@ def _train_parameters(
     )
     if rival is not None:
         metrics = _compare(windows, metrics, made, rival, random)
-    return Fitted(kind, horizon, metrics, parameters), made  # pyright: ignore[reportArgumentType]
-
-
-def _fit_calibrated(design: Design, churned: Bools, weights: Floats, *, horizon: int) -> Parameters:
-    return fit_calibrated(design, churned, weights, horizon)
-
-
-def _fit_logistic(design: Design, churned: Bools, weights: Floats, *, horizon: int) -> Parameters:
-    return fit_logistic(design, churned, weights, horizon)
-
-
-_FITS = {"calibrated": _fit_calibrated, "logistic": _fit_logistic}
+    return Fitted(kind, horizon, metrics, parameters), made
 
 
 def _train_trees(

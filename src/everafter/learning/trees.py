@@ -9,11 +9,6 @@ import numpy as np
 
 from everafter.learning.rules import Bools, Design, Floats, logit
 
-MISSING = (
-    "scikit-learn is not installed, so boosted trees are not measured; install the extra"
-    " everafter[trees]"
-)
-
 
 def has_trees() -> bool:
     """Whether scikit-learn is installed."""

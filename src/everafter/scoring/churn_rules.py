@@ -6,11 +6,11 @@ of it, in which 0.4 and 1.0 fall on the spec's bands of 0.4 and 0.7."""
 
 import polars as pl
 
+from everafter.learning.rules import INDEX_SHIFT, INDEX_SLOPE
 from everafter.playbook.model import CHURN_SIGNALS, Churn
 
 EVIDENCE_OF_WEIGHTS = 6.0
 """Evidence that a signal with the whole weight would give at full severity."""
-_SLOPE, _START = 2.1, -1.25
 
 
 def risk_of_evidence(evidence: pl.Expr) -> pl.Expr:
@@ -20,7 +20,7 @@ def risk_of_evidence(evidence: pl.Expr) -> pl.Expr:
     >>> evidence.select(risk_of_evidence(pl.col("z")).round(6)).to_series().to_list()
     [0.2227, 0.398912, 0.700567, 0.033895]
     """
-    return 1 / (1 + (-(_SLOPE * evidence + _START)).exp())
+    return 1 / (1 + (-(INDEX_SLOPE * evidence + INDEX_SHIFT)).exp())
 
 
 def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
@@ -39,9 +39,7 @@ def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
     Returns:
         The frame with `churn_<signal>` (contribution; null: unknown), `churn_base`,
         `churn_evidence`, `evidence_billing`, `evidence_tickets` and `evidence_clients` (the parts
-        of the evidence besides logins and feature use; null: unknown), `churn_risk` (0–1) and
-        `churn_level`: 'high' above `high_above` (the spec's 0.7), 'medium' above `medium_above`
-        (0.4), else 'low'.
+        of the evidence besides logins and feature use; null: unknown) and `churn_risk` (0–1).
 
     Source: spec, Churn Prevention Workflow; docs/methods.md.
     """
@@ -59,8 +57,18 @@ def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
     chord = (
         pl.when(pl.col("churn_evidence").abs() > 1e-9)
         .then((risk - base) / pl.col("churn_evidence"))
-        .otherwise(_SLOPE * base * (1 - base))
+        .otherwise(INDEX_SLOPE * base * (1 - base))
     )
+    return frame.with_columns(
+        *(pl.col(f"churn_{name}") * chord for name in CHURN_SIGNALS),
+        base.alias("churn_base"),
+        risk.alias("churn_risk"),
+    )
+
+
+def add_level(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
+    """Add `churn_level`, by `churn_risk`: 'high' above `high_above` (the spec's 0.7), 'medium'
+    above `medium_above` (0.4), else 'low'."""
     level = (
         pl.when(pl.col("churn_risk") > churn.high_above)
         .then(pl.lit("high"))
@@ -68,11 +76,7 @@ def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
         .then(pl.lit("medium"))
         .otherwise(pl.lit("low"))
     )
-    return frame.with_columns(
-        *(pl.col(f"churn_{name}") * chord for name in CHURN_SIGNALS),
-        base.alias("churn_base"),
-        risk.alias("churn_risk"),
-    ).with_columns(level.alias("churn_level"))
+    return frame.with_columns(level.alias("churn_level"))
 
 
 def _evidence(churn: Churn) -> dict[str, pl.Expr]:

@@ -9,7 +9,7 @@ from everafter.learning.frame_rules import add_probability
 from everafter.learning.model import HORIZONS, PROBABILITIES, ChurnModels
 from everafter.onboarding.rules import add_onboarding
 from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, Playbook
-from everafter.scoring.churn_rules import score_churn
+from everafter.scoring.churn_rules import add_level, score_churn
 from everafter.scoring.health_rules import score_health
 from everafter.scoring.platform import UNKNOWN_PLATFORM, PlatformState
 from everafter.scoring.stage_rules import add_stage
@@ -53,7 +53,7 @@ def score_suppliers(
     # A failed payment is a more urgent reason than any dimension.
     reason = pl.when("payment_past_due").then(pl.lit("billing")).otherwise("main_reason")
     frame = score_churn(frame.with_columns(reason.alias("main_reason")), playbook.churn)
-    return add_probability(frame, platform.churn, playbook.churn)
+    return add_level(add_probability(frame, platform.churn), playbook.churn)
 
 
 def evaluate_signals(
