@@ -113,6 +113,8 @@ FIGURES = (
     Figure("methods.md", "their activity is worth {}", "playbook:segments.venue.weights.client_activity", whole),
     Figure("methods.md", "playbook's floor ({})", "playbook:season.floor"),
     Figure("methods.md", "Below {} a supplier is off season", "playbook:season.off_season_below"),
+    Figure("methods.md", "slope is outside {}–1.2", "learning.training_rules:SLOPES", lambda value: value[0]),
+    Figure("methods.md", "slope is outside 0.8–{}", "learning.training_rules:SLOPES", lambda value: value[1]),
     Figure("methods.md", "| first {} days |", "scoring.stage_rules:NEW_DAYS"),
     Figure("methods.md", "| to day {} |", "scoring.stage_rules:GROWN_DAYS"),
     Figure("methods.md", "no login for {} days, of which", "scoring.stage_rules:DORMANT_DAYS"),

@@ -21,7 +21,8 @@ from everafter.feeds.model import EVERYTHING, OTHER, Bools, Floats, HourTotals, 
 from everafter.feeds.watch_rules import ALARM, SHARES, Slowdown, Stretch, Watch, weigh
 
 MIN_BLACKOUT_HOURS = 6
-"""The same while no events arrive at all: so long, the platform may be under maintenance."""
+"""Hours without any event before the whole platform counts as stopped; shorter ones may be
+maintenance."""
 
 _EVERYTHING_SHARE = 0.95
 _BLACKOUT_DAYS = 60

@@ -28,7 +28,7 @@ log = logging.getLogger("everafter.learning")
 
 TRAINING_SECONDS = 600.0
 """A training that takes longer is killed."""
-_TREES_MONTHS = 62
+_TREES_DAYS = 62
 """Trees are measured at trainings as of the last two months only; earlier ones are of the past."""
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
@@ -113,7 +113,7 @@ async def _train(
     _, last_event = await queries.get_history(conn)
     for moment in moments:
         await queries.begin_training(conn, moment)
-    trees_from = moments[-1] - timedelta(days=_TREES_MONTHS)
+    trees_from = moments[-1] - timedelta(days=_TREES_DAYS)
     request = Request(
         url, tuple(Moment(one, min(one, last_event or one)) for one in moments), trees_from
     )

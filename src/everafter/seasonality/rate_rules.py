@@ -1,7 +1,8 @@
 """A supplier's own rate: what it does in a channel on a day at peer activity 1. Pure.
 
 Uses follow a Poisson distribution; a day has a login with the probability 1 − exp(−rate × index).
-Both rates are shrunk towards the mean of the group by a day's worth of evidence.
+Both rates are shrunk towards the mean of the group as by one more event, seen in the time in which
+the mean supplier has one.
 
 Source: docs/methods.md, own rate."""
 
