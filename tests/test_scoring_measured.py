@@ -217,7 +217,7 @@ def test_the_replay_knows_the_feeds_as_a_run_would(market: Market) -> None:
 
 
 def test_the_first_day_has_a_score() -> None:
-    assert set(first_day.score_first_day()) == {"health_score", "risk_level"}
+    assert first_day.score_first_day() == {"health_score": 100.0, "risk_level": "healthy"}
 
 
 # ── statistics ────────────────────────────────────────────────────────────────────

@@ -201,6 +201,17 @@ def main_reason(**values: float) -> str:
     return score_health(frame, segments, Health())["main_reason"].item()
 
 
+@pytest.mark.parametrize(
+    ("days", "points"),
+    [(2.9, 100), (3, 100), (5, 250 / 3), (7, 200 / 3), (14, 100 / 3), (17.5, 50 / 3), (21, 0)],
+)
+def test_logins_alone_fall_evenly_between_the_steps(days: float, points: float) -> None:
+    alone = calculate_health_score(HealthMetrics(days, None, None, None, None))
+    assert alone.score == pytest.approx(points) and alone.coverage == pytest.approx(0.3)
+    beside = calculate_health_score(HealthMetrics(days, 1.0, None, None, None))
+    assert beside.score == pytest.approx((spec(days, 1, 0, 0, 0)[0]) / 0.55)
+
+
 def test_the_main_reason_is_the_dimension_that_loses_most_and_of_two_the_first() -> None:
     assert main_reason() == "none"
     assert main_reason(card_journey_performance=0.0) == "journey_performance"
