@@ -24,7 +24,6 @@ from everafter.portfolio.change_model import (
     ORDERS,
     SCORED_BANDS,
     ChangeView,
-    ChurnCause,
     GroupTotal,
     Measured,
     Moves,
@@ -45,6 +44,7 @@ from everafter.portfolio.change_rules import (
     write_place,
 )
 from everafter.portfolio.model import LEVELS
+from everafter.scoring.model import ChurnCause
 from helpers_pages import TODAY, XSS, add_activity, add_day, add_supplier, signed_in
 from helpers_server import Server
 

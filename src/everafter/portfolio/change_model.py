@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, get_args
 
-from everafter.playbook.model import ChurnSignal, Dimension
+from everafter.playbook.model import Dimension
 from everafter.portfolio.model import Level
+from everafter.scoring.model import ChurnCause
 
 ScoredBand = Literal["critical", "at_risk", "healthy"]
 SCORED_BANDS: tuple[ScoredBand, ...] = get_args(ScoredBand)
@@ -30,9 +31,6 @@ MOVED_LABELS: dict[Moved, str] = {
     "churn_rose": "Churn risk rose",
     "churn_fell": "Churn risk fell",
 }
-
-ChurnCause = Literal["base"] | ChurnSignal
-"""base: the index without evidence."""
 
 PERIODS = (1, 7, 30)
 DEFAULT_PERIOD = 7

@@ -14,7 +14,6 @@ from everafter.portfolio.change_model import (
     MOVED_POINTS,
     MOVED_RISK,
     ChangeView,
-    ChurnCause,
     GroupTotal,
     Measured,
     Moves,
@@ -22,6 +21,7 @@ from everafter.portfolio.change_model import (
     Runs,
 )
 from everafter.portfolio.model import NO_VENDOR
+from everafter.scoring.model import ChurnCause
 
 _TOLERANCE = 1e-6  # 70.3 − 69.3 is a little less than 1
 

@@ -27,7 +27,6 @@ from everafter.portfolio.change_model import (
     BandMove,
     ChangeTotals,
     ChangeView,
-    ChurnCause,
     ChurnChange,
     GroupTotal,
     Measured,
@@ -39,6 +38,7 @@ from everafter.portfolio.change_model import (
 )
 from everafter.portfolio.model import LEVELS
 from everafter.portfolio.supplier_model import CHURN_LABELS
+from everafter.scoring.model import ChurnCause
 
 T = TypeVar("T", bound=str)
 Name = TypeVar("Name", bound=str)

@@ -26,13 +26,13 @@ from everafter.learning.text_rules import describe_chance
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import DIMENSIONS, Dimension
 from everafter.scoring.explain import (
-    ChurnCause,
     Snapshot,
     compare,
     compare_churn,
     describe_causes,
     take_snapshot,
 )
+from everafter.scoring.model import ChurnCause
 from everafter.scoring.queries import Found, find_supplier
 from everafter.signals.text import format_value
 

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Literal, cast
+from typing import Any, cast
 from uuid import UUID
 
 from everafter.activity.feature_rules import assign_slots
@@ -14,8 +14,9 @@ from everafter.core.errors import InputError
 from everafter.learning.model import ChurnModels, ChurnProbability
 from everafter.learning.queries import get_models
 from everafter.learning.text_rules import find_probabilities
-from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, ChurnSignal, Dimension, Playbook
+from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, Dimension, Playbook
 from everafter.scoring.health_rules import VALUES
+from everafter.scoring.model import ChurnCause
 from everafter.scoring.platform_queries import read_platform
 from everafter.scoring.queries import RecordedScore, get_recorded
 from everafter.scoring.rules import score_suppliers
@@ -32,9 +33,6 @@ from everafter.signals.row_model import (
     dimension_points,
     scored_rows,
 )
-
-ChurnCause = ChurnSignal | Literal["base"]
-"""base: the index without evidence."""
 
 Value = float | int | str | bool | None
 

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
+from everafter.playbook.model import ChurnSignal
 from everafter.signals.row_model import RiskLevel
+
+ChurnCause = Literal["base"] | ChurnSignal
+"""What a churn risk is the sum of. base: the index without evidence."""
 
 
 @dataclass(frozen=True, slots=True)
