@@ -7,7 +7,7 @@ import polars as pl
 
 from everafter.activity import model
 from everafter.seasonality.bit_rules import WINDOW, Small, Words, read_login_ring
-from everafter.seasonality.history_rules import PeerCounts
+from everafter.seasonality.count_model import PeerCounts
 from everafter.seasonality.model import HEMISPHERES, TYPES, Ints
 from everafter.seasonality.prior_rules import hemisphere_of, vendor_type_of
 

@@ -7,10 +7,10 @@ from everafter.activity.model import USE_SLOTS
 from everafter.core.db import Connection, FrameReader
 from everafter.seasonality import queries
 from everafter.seasonality.bit_rules import WINDOW
+from everafter.seasonality.count_model import PeerCounts
 from everafter.seasonality.count_rules import counts_from_events, to_counts
 from everafter.seasonality.history_rules import (
     History,
-    PeerCounts,
     advance,
     drop_changed,
     to_peer_activity,
