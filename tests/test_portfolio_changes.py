@@ -30,17 +30,19 @@ from everafter.portfolio.change_model import (
     ScoredBand,
 )
 from everafter.portfolio.change_rules import (
-    change_query,
     compare_risks,
     compare_scores,
     describe_change,
     describe_supplier,
     draw_contributions,
-    parse_change_view,
-    read_place,
     shown_causes,
     shown_points,
     sum_up,
+)
+from everafter.portfolio.change_view_rules import (
+    change_query,
+    parse_change_view,
+    read_place,
     write_place,
 )
 from everafter.portfolio.model import LEVELS

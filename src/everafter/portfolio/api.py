@@ -21,7 +21,7 @@ from everafter.portfolio.change_model import (
     ChangesAnswer,
     ChangeView,
 )
-from everafter.portfolio.change_rules import one_of, read_place, read_since
+from everafter.portfolio.change_view_rules import one_of, read_place, read_since
 from everafter.portfolio.changes import answer_changes
 from everafter.portfolio.model import LEVELS
 

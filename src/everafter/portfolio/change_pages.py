@@ -14,7 +14,7 @@ from everafter.core.errors import InputError
 from everafter.core.pages import page
 from everafter.core.web import AnyRequest
 from everafter.playbook.labels import DIMENSION_LABELS, vendor_type_title
-from everafter.portfolio import change_queries, change_rules
+from everafter.portfolio import change_queries, change_rules, change_view_rules
 from everafter.portfolio.change_model import (
     MOVED_LABELS,
     ORDER_LABELS,
@@ -40,7 +40,7 @@ async def show_changes(
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """Show the suppliers whose score or churn risk moved since an earlier run."""
-    view = change_rules.parse_change_view(request.query_params)
+    view = change_view_rules.parse_change_view(request.query_params)
     after = _place(request.query_params.get("after", ""))
     answer, runs = await answer_changes(conn, view, after, PAGE_CHANGES)
     vendors, plans = await change_queries.list_filters(conn)
@@ -64,14 +64,14 @@ async def show_changes(
         order_labels=ORDER_LABELS,
         dimension_labels=DIMENSION_LABELS,
         vendor_type=partial(vendor_type_title, playbook=state.playbook),
-        query=change_rules.change_query,
+        query=change_view_rules.change_query,
         **_totals(answer),
     )
 
 
 def _place(text: str) -> Place | None:
     try:
-        return read_cursor(text or None, change_rules.read_place)
+        return read_cursor(text or None, change_view_rules.read_place)
     except InputError as error:
         raise InputError(
             f"after: {text[:80]!r} is not a valid cursor; start at /changes"

@@ -6,7 +6,8 @@ from everafter.core.db import Connection
 from everafter.metrics.queries import give_room
 from everafter.portfolio import change_queries
 from everafter.portfolio.change_model import ChangesAnswer, ChangeView, Place, Runs
-from everafter.portfolio.change_rules import check_since, describe_supplier, sum_up, write_place
+from everafter.portfolio.change_rules import describe_supplier, sum_up
+from everafter.portfolio.change_view_rules import check_since, write_place
 
 
 async def answer_changes(

@@ -19,8 +19,8 @@ from everafter.portfolio.change_rules import (
     describe_missing,
     describe_totals,
     draw_contributions,
-    read_since,
 )
+from everafter.portfolio.change_view_rules import read_since
 from everafter.portfolio.changes import answer_changes
 from everafter.portfolio.model import BAND_LABELS
 
