@@ -17,7 +17,7 @@ from everafter.daily.snapshots import backfill_snapshots
 from everafter.demo import jobs
 from everafter.demo.model import World
 from everafter.demo.simulator import simulate
-from everafter.learning import queries
+from everafter.learning import snapshot_queries
 from everafter.playbook.loading import load_playbook
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -86,7 +86,9 @@ def test_a_second_run_that_day_replaces_them_and_a_later_day_takes_none(populate
 def test_snapshots_that_were_not_finished_are_taken_by_the_next_run(populated: str) -> None:
     async def begin() -> None:
         async with connection(populated) as conn:
-            await queries.begin_snapshots(conn, MONTH, NOW - timedelta(days=3), backfilled=False)
+            await snapshot_queries.begin_snapshots(
+                conn, MONTH, NOW - timedelta(days=3), backfilled=False
+            )
 
     asyncio.run(begin())
     run(populated, NOW)
@@ -147,6 +149,9 @@ def test_a_backfill_takes_past_months_and_learns_at_once(imported: str) -> None:
     assert sql(imported, "SELECT count(*) FROM model_versions") == [(8 * len(done.trainings),)]
     again = backfill(imported)
     assert not again.written and again.known == done.written and not again.trainings
+    sql(imported, "UPDATE model_trainings SET error = 'out of memory' RETURNING 1")
+    once_more = backfill(imported)
+    assert not once_more.written and once_more.trainings == done.trainings
 
 
 def test_a_backfill_is_what_a_run_of_that_day_would_have_taken(
@@ -217,9 +222,13 @@ def test_outcomes_are_joined_as_of_a_moment(imported: str) -> None:
         )  # fmt: skip
     reader = FrameReader(imported)
     try:
-        frame = queries.read_snapshots(reader, date(2026, 1, 1), datetime(2026, 6, 10, tzinfo=UTC))
-        early = queries.read_snapshots(reader, date(2026, 1, 1), datetime(2026, 4, 5, tzinfo=UTC))
-        half = queries.read_snapshots(reader, date(2026, 1, 1), NOW, 0.5)
+        frame = snapshot_queries.read_snapshots(
+            reader, date(2026, 1, 1), datetime(2026, 6, 10, tzinfo=UTC)
+        )
+        early = snapshot_queries.read_snapshots(
+            reader, date(2026, 1, 1), datetime(2026, 4, 5, tzinfo=UTC)
+        )
+        half = snapshot_queries.read_snapshots(reader, date(2026, 1, 1), NOW, 0.5)
     finally:
         reader.close()
     rows = {

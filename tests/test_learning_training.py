@@ -17,7 +17,7 @@ from conftest import copy_database
 from everafter.core.db import FrameReader, connection
 from everafter.core.errors import ConflictError
 from everafter.core.locks import Lock
-from everafter.learning import jobs, queries
+from everafter.learning import jobs, queries, snapshot_queries
 from everafter.learning.checks import describe_training
 from everafter.learning.jobs import TrainingError, train_as_of, train_when_due
 from everafter.learning.model import SNAPSHOT_SCHEMA, Training
@@ -42,11 +42,11 @@ async def store(url: str, snapshots: pl.DataFrame) -> None:
         for (day,), part in snapshots.group_by("snapshot_on", maintain_order=True):
             month = day.replace(day=1)  # type: ignore[attr-defined]
             moment = part["snapshot_at"][0]
-            await queries.begin_snapshots(conn, month, moment, backfilled=True)
-            await queries.save_snapshots(
+            await snapshot_queries.begin_snapshots(conn, month, moment, backfilled=True)
+            await snapshot_queries.save_snapshots(
                 conn, part.select(list(SNAPSHOT_SCHEMA)), month=month, after=first, last=last
             )
-            await queries.finish_snapshots(conn, month)
+            await snapshot_queries.finish_snapshots(conn, month)
         touched = snapshots.drop_nulls("touched_after")
         await conn.execute(
             """
@@ -218,6 +218,14 @@ def test_the_process_is_ended_when_it_takes_too_long(
         asyncio.run(train_as_of(snapshots, [MOMENTS[-1]], seconds=1))
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_backfill_has_time_for_each_month(
+    snapshots: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_python(tmp_path, monkeypatch, "sleep 1.2; exit 3")
+    with pytest.raises(TrainingError, match="exit code 3"):
+        asyncio.run(train_as_of(snapshots, MOMENTS[-10:], seconds=1))
 
 
 def test_a_failure_never_reaches_the_run_that_started_it(

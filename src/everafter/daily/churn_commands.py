@@ -22,7 +22,7 @@ from everafter.core.settings import Settings, load_settings
 from everafter.core.tables import make_console, print_table
 from everafter.core.texts import show_controls
 from everafter.daily.snapshots import Backfill, backfill_snapshots
-from everafter.learning import queries
+from everafter.learning import queries, snapshot_queries
 from everafter.learning.frame_rules import explain_features
 from everafter.learning.jobs import Outcome, train_as_of
 from everafter.learning.model import (
@@ -129,7 +129,9 @@ async def _read_state(conn: Connection) -> State:
     now = datetime.now(UTC)
     versions = await queries.list_versions(conn, now - _HISTORY, now)
     latest = [one for one in versions if one.trained_as_of == versions[0].trained_as_of]
-    return State(await queries.list_snapshot_months(conn), await queries.get_training(conn), latest)
+    return State(
+        await snapshot_queries.list_snapshot_months(conn), await queries.get_training(conn), latest
+    )
 
 
 def _state_as_json(state: State) -> dict[str, Any]:
@@ -276,17 +278,17 @@ def _backfill_as_json(done: Backfill) -> dict[str, Any]:
 
 
 def _print_backfill(console: Console, done: Backfill) -> None:
-    if not done.written:
+    if done.written:
+        console.print(
+            f"{plural(done.snapshots, 'snapshot')} of {plural(len(done.written), 'month')} taken,"
+            f" {month(f'{done.written[0]:%Y-%m}')} to {month(f'{done.written[-1]:%Y-%m}')}"
+        )
+    elif not done.trainings:
         console.print(
             "Nothing to do: every month with events has its snapshots."
             if done.known
             else "Nothing to do: no month began at least four weeks after the first event."
         )
-        return
-    console.print(
-        f"{plural(done.snapshots, 'snapshot')} of {plural(len(done.written), 'month')} taken,"
-        f" {month(f'{done.written[0]:%Y-%m}')} to {month(f'{done.written[-1]:%Y-%m}')}"
-    )
     _print_outcomes(console, done.trainings[-1:])
 
 

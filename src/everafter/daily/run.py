@@ -48,7 +48,8 @@ from everafter.interventions.rules import (
     propose,
 )
 from everafter.learning.jobs import train_when_due
-from everafter.learning.queries import finish_snapshots, get_models, save_snapshots
+from everafter.learning.queries import get_models
+from everafter.learning.snapshot_queries import finish_snapshots, save_snapshots
 from everafter.learning.snapshot_rules import snapshot_rows
 from everafter.onboarding.celebration_rules import (
     celebrated_in,

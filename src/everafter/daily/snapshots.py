@@ -14,7 +14,7 @@ from everafter.core.db import Connection, FrameReader, connection
 from everafter.daily.queries import FIRST_ID, list_slice_ends
 from everafter.feeds.queries import read_feeds
 from everafter.folding import fold_events
-from everafter.learning import queries
+from everafter.learning import queries, snapshot_queries
 from everafter.learning.jobs import Outcome, has_closed, train_as_of
 from everafter.learning.snapshot_rules import list_months, month_of, snapshot_rows
 from everafter.playbook.model import Playbook
@@ -41,14 +41,14 @@ async def plan_snapshots(conn: Connection, moment: datetime) -> date | None:
         The month; null: its snapshots have been taken.
     """
     month = month_of(moment.date())
-    known = await queries.get_snapshot_month(conn, month)
+    known = await snapshot_queries.get_snapshot_month(conn, month)
     if known is not None:
         is_same_day = known.snapshot_at.astimezone(UTC).date() == moment.date()
         if known.finished_at is not None and not is_same_day:
             return None
         if known.snapshot_at == moment and not known.backfilled:
             return month
-    await queries.begin_snapshots(conn, month, moment, backfilled=False)
+    await snapshot_queries.begin_snapshots(conn, month, moment, backfilled=False)
     return month
 
 
@@ -72,7 +72,7 @@ async def backfill_snapshots(
     """Take the snapshots of past months from the events before them, and train as of each month.
 
     Months that have snapshots are left as they are. A backfill that was interrupted goes on with
-    the month that it was writing.
+    the month that it was writing; one whose training failed trains again.
 
     Args:
         first: the first month begins on this day or later; null: four weeks after the first event.
@@ -85,7 +85,9 @@ async def backfill_snapshots(
             months = await _list_due(conn, first)
             measured = await asyncio.to_thread(read_last_day, reader)
             known = [
-                one.month for one in await queries.list_snapshot_months(conn) if one.finished_at
+                one.month
+                for one in await snapshot_queries.list_snapshot_months(conn)
+                if one.finished_at
             ]
             due = [month for month in months if month not in known]
             written = 0
@@ -96,15 +98,16 @@ async def backfill_snapshots(
                 if progress:
                     progress(number + 1, len(due))
             moments = await _list_moments(conn)
+            untrained = set(moments) - await queries.list_trained(conn)
     finally:
         await asyncio.to_thread(reader.close)
-    trainings = await train_as_of(url, moments) if due and moments else []
+    trainings = await train_as_of(url, moments) if moments and (due or untrained) else []
     return Backfill(due, [month for month in months if month in known], written, trainings)
 
 
 async def _list_due(conn: Connection, first: date | None) -> list[date]:
     """The months that begin between four weeks after the first event and the last event."""
-    begin, end = await queries.get_history(conn)
+    begin, end = await snapshot_queries.get_history(conn)
     if begin is None or end is None:
         return []
     earliest = begin.astimezone(UTC).date() + timedelta(days=FEWEST_DAYS)
@@ -114,7 +117,7 @@ async def _list_due(conn: Connection, first: date | None) -> list[date]:
 
 async def _list_moments(conn: Connection) -> list[datetime]:
     """The moments of the months' snapshots at which an earlier window had closed."""
-    months = [one for one in await queries.list_snapshot_months(conn) if one.finished_at]
+    months = [one for one in await snapshot_queries.list_snapshot_months(conn) if one.finished_at]
     return [one.snapshot_at for one in months if has_closed(months, one.snapshot_at)]
 
 
@@ -127,7 +130,7 @@ async def _measure(
         is_new: no run has measured the season yet, so what is measured for one month is kept for
             the next. Otherwise the season that the runs measure is left as it is.
     """
-    first_event, _ = await queries.get_history(conn)
+    first_event, _ = await snapshot_queries.get_history(conn)
     peers = await measure_season(
         conn, reader, as_of, first_event_at=first_event, from_events=True, dry_run=not is_new
     )
@@ -145,16 +148,16 @@ async def _write_month(
     """Take the snapshots of a month as of a moment. Returns how many."""
     month = month_of(as_of.date())
     features = assign_slots({}, playbook.features)
-    await queries.begin_snapshots(conn, month, as_of, backfilled=True)
+    await snapshot_queries.begin_snapshots(conn, month, as_of, backfilled=True)
     after, count = FIRST_ID, 0
     for last in await list_slice_ends(conn, after=FIRST_ID, size=slice_size):
         inputs = await read_past_inputs(reader, features, as_of, after=after, last=last)
         rows = await asyncio.to_thread(_score, inputs, playbook, as_of, features, platform)
         async with conn.transaction():
-            await queries.save_snapshots(conn, rows, month=month, after=after, last=last)
+            await snapshot_queries.save_snapshots(conn, rows, month=month, after=after, last=last)
         count += rows.height
         after = last
-    await queries.finish_snapshots(conn, month)
+    await snapshot_queries.finish_snapshots(conn, month)
     return count
 
 

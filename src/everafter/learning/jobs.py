@@ -18,7 +18,7 @@ import msgspec
 from everafter.core.db import Connection, connection
 from everafter.core.errors import ConflictError, EverafterError
 from everafter.core.locks import Lock
-from everafter.learning import queries
+from everafter.learning import queries, snapshot_queries
 from everafter.learning.model import HORIZONS, Fitted, Kind, ModelVersion, SnapshotMonth
 from everafter.learning.promotion_rules import Before, choose, find_better
 from everafter.learning.snapshot_rules import month_of
@@ -27,7 +27,7 @@ from everafter.learning.train import Moment, Request, Result, Trained
 log = logging.getLogger("everafter.learning")
 
 TRAINING_SECONDS = 600.0
-"""A training that takes longer is killed."""
+"""A training that takes longer is killed; a backfill has as much for each month."""
 _TREES_DAYS = 62
 """Trees are measured at trainings as of the last two months only; earlier ones are of the past."""
 _ONE_THREAD = dict.fromkeys(
@@ -58,10 +58,10 @@ async def train_when_due(url: str, as_of: datetime) -> str | None:
     """
     try:
         async with connection(url, autocommit=True) as conn:
-            month = await queries.get_snapshot_month(conn, month_of(as_of.date()))
+            month = await snapshot_queries.get_snapshot_month(conn, month_of(as_of.date()))
             if month is None or month.finished_at is None or month.snapshot_at != as_of:
                 return None
-            if not has_closed(await queries.list_snapshot_months(conn), as_of):
+            if not has_closed(await snapshot_queries.list_snapshot_months(conn), as_of):
                 return None
         outcomes = await train_as_of(url, [as_of])
     except Exception as error:
@@ -92,9 +92,12 @@ async def train_as_of(
 ) -> list[Outcome]:
     """Train as of these moments, in order, and store the versions.
 
+    Args:
+        seconds: for each moment.
+
     Raises:
         ConflictError: another training is in progress.
-        TrainingError: it failed, or took longer than `seconds`. That is recorded too.
+        TrainingError: it failed, or took longer. That is recorded too.
     """
     async with connection(url, autocommit=True) as conn:
         cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.TRAIN])
@@ -110,7 +113,7 @@ async def train_as_of(
 async def _train(
     conn: Connection, url: str, moments: Sequence[datetime], seconds: float
 ) -> list[Outcome]:
-    _, last_event = await queries.get_history(conn)
+    _, last_event = await snapshot_queries.get_history(conn)
     for moment in moments:
         await queries.begin_training(conn, moment)
     trees_from = moments[-1] - timedelta(days=_TREES_DAYS)
@@ -118,7 +121,7 @@ async def _train(
         url, tuple(Moment(one, min(one, last_event or one)) for one in moments), trees_from
     )
     try:
-        result = await _run_process(request, seconds)
+        result = await _run_process(request, seconds * len(moments))
     except BaseException as error:
         for moment in moments:
             await queries.finish_training(conn, moment, error=describe_error(error))

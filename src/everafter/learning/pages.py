@@ -10,7 +10,7 @@ from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import page
 from everafter.core.web import AnyRequest
-from everafter.learning import queries
+from everafter.learning import queries, snapshot_queries
 from everafter.learning.charts import draw_calibration
 from everafter.learning.model import (
     CALIBRATED_FROM,
@@ -37,7 +37,7 @@ async def show_churn_model(
 ) -> Response[Any]:
     """Show the latest training."""
     now = datetime.now(UTC)
-    months = await queries.list_snapshot_months(conn)
+    months = await snapshot_queries.list_snapshot_months(conn)
     versions = await queries.list_versions(conn, now - _SHOWN, now)
     latest = [one for one in versions if one.trained_as_of == versions[0].trained_as_of]
     return page(

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from everafter.core.db import FrameReader
-from everafter.learning import queries
+from everafter.learning import snapshot_queries
 from everafter.learning.model import Fitted
 from everafter.learning.training_rules import train_models
 from everafter.learning.trees import fit_trees, has_trees
@@ -71,9 +71,9 @@ def train(request: Request) -> Result:
 
 def _train_moment(reader: FrameReader, request: Request, moment: Moment) -> Trained:
     since = (moment.as_of - timedelta(days=HISTORY_DAYS)).date()
-    count = queries.count_snapshots(reader, since, moment.as_of)
+    count = snapshot_queries.count_snapshots(reader, since, moment.as_of)
     share = min(1.0, MOST_SNAPSHOTS / count) if count else 1.0
-    snapshots = queries.read_snapshots(reader, since, moment.as_of, share)
+    snapshots = snapshot_queries.read_snapshots(reader, since, moment.as_of, share)
     trees = fit_trees if has_trees() and moment.as_of >= request.trees_from else None
     models = train_models(snapshots, moment.known_until, trees, np.random.default_rng(_SEED))
     return Trained(moment.as_of, snapshots.height, tuple(models))
