@@ -291,6 +291,11 @@ def test_rows_before_a_truncated_gzip_end_are_stored(cli: Cli, folder: Path) -> 
             "column message_id appears twice",
         ),
         ("data.csv", b"a,b\n1,2\n", "line 1: these columns are neither suppliers"),
+        (
+            "contacts.csv",
+            b"id,supplier_id,name,email,role,added_on\nu1,s1,Ada,a@s1.example,owner,2025-01-01\n",
+            "contacts, the people at a supplier, cannot be imported; if these are clients, name",
+        ),
         ("events.csv", b"", "the file is empty"),
         (
             "events.csv",

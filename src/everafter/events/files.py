@@ -154,6 +154,11 @@ class Source:
         kinds: tuple[Kind, ...] = ("events", "clients", "suppliers")
         named: list[Kind] = [kind for kind in kinds if stem.startswith(kind)]
         found = set(self.columns)
+        if not named and stem.startswith("contacts"):
+            raise InputError(
+                f"{self.path}: contacts, the people at a supplier, cannot be imported; if these are"
+                " clients, name the file clients.csv"
+            )
         if not named:
             named = [kind for kind in kinds if found.issuperset(COLUMNS[kind].required)]
         if not named:
