@@ -171,6 +171,16 @@ def add_rows(server: Server, rows: list[tuple[Any, ...]]) -> None:
         )
 
 
+def test_the_command_counts_the_stopped_days_that_it_leaves_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERAFTER_DATABASE_URL", server.database)
+    monkeypatch.setenv("EVERAFTER_DATA", str(server.settings.data))
+    add_rows(server, days_of("dj", days=20, stopped=(3, 4, 5, 6, 7, 8)))
+    shown = CliRunner().invoke(app, ["season"]).output
+    assert shown.count("did not arrive") == 5 and "and 1 earlier day\n" in shown
+
+
 def test_the_page(server: Server) -> None:
     with signed_in(server) as client:
         assert "No season measured yet" in client.get("/insights/season").text
@@ -180,6 +190,8 @@ def test_the_page(server: Server) -> None:
         assert "Photographers in the north did 46 % of their usual last week." in text
         assert "Days on which events did not arrive" in text and "Logins of the north" in text
         assert page.text.count('class="stopped"') == 2, "in the chart and in its legend"
+        assert "The season index compares the last week with a busy week of the year" in text
+        assert "weekly means of logins, drawn up to 250 %" in text
         assert "What is still published." in text and "Show as a table" in text
         assert 'href="/insights/season"' in client.get("/insights").text
 
@@ -210,6 +222,7 @@ def test_the_command(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         shown.output,
     )
     assert "Logins of the south did not arrive" in shown.output
+    assert "earlier day" not in shown.output
     body = json.loads(CliRunner().invoke(app, ["season", "--json"]).output)
     assert body["measured_until"] == f"{LAST}" and len(body["groups"][0]["weeks"]) == 3
     assert date.fromisoformat(body["groups"][0]["weeks"][0]["until"]) == LAST - timedelta(days=14)

@@ -10,13 +10,15 @@ from rich.table import Table
 from everafter.core.commands import read_with_connection
 from everafter.core.db import Connection
 from everafter.core.errors import InputError
-from everafter.core.formatting import day, percent, sentence
+from everafter.core.formatting import day, percent, plural, sentence
 from everafter.core.settings import load_settings
 from everafter.core.tables import make_console, print_table
 from everafter.playbook.loading import load_playbook
 from everafter.seasonality.queries import read_view
 from everafter.seasonality.view_model import SOURCE_LABELS, SeasonAnswer
 from everafter.seasonality.view_rules import describe_season, describe_stopped
+
+_STOPPED_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -58,5 +60,8 @@ def _print(console: Console, answer: SeasonAnswer) -> None:
             SOURCE_LABELS[group.source],
         )
     print_table(console, table)
-    for on, text in describe_stopped(answer.stopped)[:5]:
+    stopped = describe_stopped(answer.stopped)
+    for on, text in stopped[:_STOPPED_SHOWN]:
         console.print(f"[dim]{day(on)}: {text} did not arrive[/dim]")
+    if (earlier := len(stopped) - _STOPPED_SHOWN) > 0:
+        console.print(f"[dim]and {plural(earlier, 'earlier day')}[/dim]")

@@ -47,7 +47,7 @@ def describe_inactivity(
         counted: season-adjusted (the signal days_inactive).
 
     >>> print(describe_inactivity(41.3, 14.1, "dj", "GB"))
-    41 days without a login count as 14, since DJs in the north are at a third of their usual
+    41 days without a login count as 14, since DJs in the north were at a third of a busy week
     >>> describe_inactivity(1.9, 1.2, "photographer", "GB"), describe_inactivity(9, 9, None, None)
     ('', '')
     """
@@ -58,5 +58,5 @@ def describe_inactivity(
     share = describe_share(counted / days)
     without = plural(whole, "day")
     return (
-        f"{without} without a login count as {fewer}, since {peers} are at {share} of their usual"
+        f"{without} without a login count as {fewer}, since {peers} were at {share} of a busy week"
     )
