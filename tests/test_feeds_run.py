@@ -78,6 +78,15 @@ def examine(url: str, now: datetime) -> list[Any]:
     return asyncio.run(look())
 
 
+def test_an_empty_platform_has_no_events_yet(database: str) -> None:
+    (check,) = examine(database, START)
+    assert (check.status, check.found) == ("ok", "no events yet")
+    add_suppliers(database)
+    store(database, COUNTS, at(5))
+    (check,) = examine(database, at(5))
+    assert check.found == "events of all types arrive as usual"
+
+
 # ── the totals ────────────────────────────────────────────────────────────────────────────────────
 
 

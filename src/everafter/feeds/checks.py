@@ -20,7 +20,8 @@ async def check_feeds(conn: Connection, settings: Settings, now: datetime) -> li
         return []
     finding = await examine_feeds(conn, now)
     checks = [describe_feed(outage, now) for outage in list_notable(finding.outages, now)]
-    return checks or [Check("feeds", "ok", "events of all types arrive as usual")]
+    usual = "events of all types arrive as usual" if finding.feeds.sent else "no events yet"
+    return checks or [Check("feeds", "ok", usual)]
 
 
 def describe_feed(outage: Outage, now: datetime) -> Check:
