@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from everafter.core.i18n import format_short_date
+from everafter.portfolio.supplier_model import Cause, Part, ScoreDetails
+from everafter.portfolio.supplier_rules import shown_causes, shown_most
 from helpers_pages import (
     DIMENSIONS,
     TODAY,
@@ -302,3 +304,30 @@ def test_an_invalid_date_is_refused(client: httpx.Client, lively: uuid.UUID) -> 
         assert client.get(f"/suppliers/{lively}?until={until}").status_code == 400
     assert client.get(f"/suppliers/{lively}?until=0001-01-01").status_code == 200
     assert client.get(f"/suppliers/{lively}?until=9999-12-31").status_code == 200
+
+
+def test_the_causes_sum_to_the_index_shown() -> None:
+    causes = [
+        Cause("login", 0.1647, ""),
+        Cause("feature_usage", 0.2248, ""),
+        Cause("billing", None, ""),
+    ]
+    details = ScoreDetails(
+        NOW, True, 50.0, "at_risk", 1.0, 1.0, False, "", [], 0.6122, "medium", 0.2227, causes
+    )
+    assert shown_causes(details) == [0.22, 0.16, 0.23, 0.0]
+
+
+def test_the_most_points_are_not_below_the_points() -> None:
+    parts = [Part("feature_adoption", 24.44, 24.44, ""), Part("login", 20.0, 31.4, "")]
+    assert shown_most(parts) == ["24.4", "31"]
+
+
+def test_no_login_for_16_weeks_is_not_called_steady(server: Server, client: httpx.Client) -> None:
+    added = {"client_id": "c1"}
+    dormant, recent = add_supplier(server, "Dormant"), add_supplier(server, "Recent")
+    send(server, dormant, ("login", 131, {}), ("login", 113, {}), ("client_added", 2, added))
+    send(server, recent, ("login", 131, {}), ("login", 111, {}), ("client_added", 2, added))
+    said = "no login in the last 16 weeks: nothing left that could decline"
+    assert said in text(client.get(f"/suppliers/{dormant}").text)
+    assert said not in text(client.get(f"/suppliers/{recent}").text)

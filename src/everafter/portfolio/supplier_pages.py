@@ -162,6 +162,8 @@ def _scored(score_details: ScoreDetails | None, history: list[StoredDay]) -> dic
         "history": history,
         "main_part": supplier_rules.main_part(score_details) if score_details else None,
         "shown_points": supplier_rules.shown_points(score_details) if score_details else [],
+        "shown_most": supplier_rules.shown_most(score_details.parts) if score_details else [],
+        "shown_causes": supplier_rules.shown_causes(score_details) if score_details else [],
         "widest": max((part.most for part in parts), default=0) or 1,
         "change": supplier_rules.change_of(score_details, history) if score_details else None,
         "trend_labels": supplier_rules.describe_trend(history),

@@ -21,6 +21,7 @@ from everafter.portfolio.supplier_model import (
     Supplier,
 )
 from everafter.scoring.stage_rules import NEW_DAYS, describe_adoption, is_too_early
+from everafter.seasonality.model import RATE_DAYS
 from everafter.seasonality.text_rules import describe_inactivity, describe_peers
 from everafter.signals.row_model import (
     LiveRow,
@@ -193,6 +194,9 @@ def _describe_cause(name: ChurnSignal, row: ScoredRow, playbook: Playbook) -> st
     churn = playbook.churn
     match name:
         case "login":
+            without = row["days_since_login"] or 0
+            if row["evidence_logins"] is not None and without > RATE_DAYS:
+                return "no login in the last 16 weeks: nothing left that could decline"
             return _describe_evidence("logins", row["evidence_logins"])
         case "support_tickets":
             full = f"{churn.tickets_full:g} is the maximum"
@@ -283,6 +287,29 @@ def shown_points(score_details: ScoreDetails) -> list[float]:
     return round_to_sum(
         [part.points or 0.0 for part in score_details.parts], score_details.score or 0.0
     )
+
+
+def shown_causes(score_details: ScoreDetails) -> list[float]:
+    """Round the churn index without evidence and what each signal adds, in this order, so that they
+    sum to the index shown; unknown ones are 0. Empty: not known."""
+    base, risk = score_details.churn_base, score_details.churn_risk
+    if base is None or risk is None:
+        return []
+    shares = [cause.share or 0.0 for cause in score_details.causes]
+    return round_to_sum([base, *shares], risk, 2)
+
+
+def shown_most(parts: Sequence[Part]) -> list[str]:
+    """The most points of each contribution: whole, or with a decimal where whole ones would be
+    below the points shown.
+
+    >>> shown_most([Part("login", 24.44, 24.44, ""), Part("login", 20.0, 31.1, "")])
+    ['24.4', '31']
+    """
+    return [
+        f"{part.most:.0f}" if (part.points or 0.0) <= round(part.most) else f"{part.most:.1f}"
+        for part in parts
+    ]
 
 
 def describe_trend(history: Sequence[StoredDay]) -> str:
