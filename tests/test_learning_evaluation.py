@@ -145,6 +145,20 @@ def test_too_few_churned_are_not_fitted() -> None:
     assert quality.predictions == 0 and quality.auc is None and quality.bins == ()
 
 
+@pytest.mark.parametrize(("churned", "is_measured"), [(4, False), (5, True)])
+def test_precision_and_recall_need_five_churned_suppliers(churned: int, is_measured: bool) -> None:
+    found = Windows(make_snapshots(200, 6, base=0.05), 45, LATER)
+    made = predict_out_of_time(found, _calibrated, least_churned=1)
+    lost = found.supplier[made.rows[found.churned[made.rows]]]
+    few = list(dict.fromkeys(lost.tolist()))[:churned]
+    who = found.supplier[made.rows]
+    chosen = ~np.isin(who, lost) | np.isin(who, few)
+    quality = measure(found, made, chosen, np.random.default_rng(0))
+    assert quality.churned == churned
+    measured = [quality.precision_medium, quality.recall_medium, quality.recall_high]
+    assert [one is not None for one in measured] == [is_measured] * 3
+
+
 def test_own_bands_have_the_shares_of_the_index() -> None:
     found = Windows(make_snapshots(800, 8, base=0.1), 45, LATER)
     noise = np.random.default_rng(0)

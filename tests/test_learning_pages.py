@@ -68,7 +68,7 @@ def churn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def test_without_snapshots_the_page_says_what_to_do(server: Server) -> None:
     with signed_in(server) as client:
         page = client.get(PAGE).text
-        assert "The index speaks alone" in page and "everafter churn backfill" in page
+        assert "No probability yet" in page and "everafter churn backfill" in page
 
 
 def test_with_one_month_the_page_says_when(server: Server) -> None:
@@ -91,11 +91,11 @@ def test_with_few_churned_suppliers_the_page_says_how_many(server: Server) -> No
 def test_the_page_says_which_model_speaks_and_why_not_the_others(full: Server) -> None:
     with signed_in(full) as client:
         page = client.get(PAGE).text
-    assert "45 days: calibrated index" in page and "it beats the base rate out of time" in page
+    assert "45 days: calibrated index" in page and "it predicts better than the base rate" in page
     for name in ("Index alone", "Logistic model", "Boosted trees"):
         assert f"<dt>{name}</dt>" in page
     assert page.count('class="line-end"') >= 15, "two calibration charts"
-    assert page.count('class="badge"') == 2 and "never speaks" in page
+    assert page.count('class="badge"') == 2 and "comparison only" in page
     assert "<style" not in page and "style=" not in page
 
 

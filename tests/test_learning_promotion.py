@@ -120,10 +120,15 @@ def test_it_may_speak_where_the_calibrated_index_may_not() -> None:
 
 def test_trees_never_speak() -> None:
     choice = choose(models(5_000), Before("calibrated", frozenset({"trees"})))
-    assert choice.speaking == "calibrated" and "never speaks" in choice.reasons["trees"]
+    assert choice.speaking == "calibrated" and "comparison only" in choice.reasons["trees"]
     missing = [one for one in models(5_000) if one.kind != "trees"]
     trees = Fitted("trees", 45, Metrics(churned=5_000), problem="missing")
     assert "scikit-learn is not installed" in choose([*missing, trees], Before()).reasons["trees"]
+
+
+def test_the_index_says_that_no_probability_is_shown() -> None:
+    reason = choose(models(0), Before()).reasons["index"]
+    assert reason.startswith("No probability is shown, because no model was found better")
 
 
 def test_every_model_has_a_sentence() -> None:

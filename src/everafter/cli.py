@@ -89,7 +89,7 @@ COMMANDS = (
     Command(
         "churn",
         "everafter.daily.churn_commands",
-        "Learn from who churned: which model speaks, training, past snapshots.",
+        "Learn from who churned: which model is in use, training, past snapshots.",
     ),
     Command(
         "signals",

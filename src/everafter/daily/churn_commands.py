@@ -63,14 +63,14 @@ class State:
 def register(app: typer.Typer) -> None:
     commands = typer.Typer(
         name="churn",
-        help="Learn from who churned: which model speaks, training, past snapshots.",
+        help="Learn from who churned: which model is in use, training, past snapshots.",
         no_args_is_help=True,
     )
     app.add_typer(commands)
 
     @commands.command("status")
     def status_command(as_json: Annotated[bool, _JSON] = False) -> None:
-        """Say which model speaks, how good it was, and why not the others."""
+        """Say which model is in use, how good it was, and why not the others."""
         state = read_with_connection(_read_state)
         if as_json:
             typer.echo(msgspec.json.encode(_state_as_json(state)).decode())
@@ -352,7 +352,9 @@ def _print_explained(console: Console, explained: dict[str, Any]) -> None:
         f" {describe_causes(explained['signals'])}"
     )
     if not explained["probabilities"]:
-        console.print("No probability: no model has earned its place (`everafter churn status`).")
+        console.print(
+            "No probability: no model is better than the base rate yet (`everafter churn status`)."
+        )
     for one in explained["probabilities"]:
         text = describe_chance(one["probability"], one["base_rate"], one["horizon"])
         console.print(f"\n{text[0].upper()}{text[1:]} [dim]({KIND_LABELS[one['model']]})[/dim]")

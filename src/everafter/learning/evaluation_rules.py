@@ -33,7 +33,7 @@ Fit = Callable[[Design, Bools, Floats], Predictor]
 DRAWS = 1000
 _DRAWS_AT_ONCE = 50
 FEWEST = 5
-"""Churned suppliers that a gain, an AUC or a slope needs at least."""
+"""Churned suppliers that a gain, an AUC, a slope, a precision or a recall needs at least."""
 _BINS = 10
 _LEAST_IN_BIN = 20
 _Z = 1.959964
@@ -177,7 +177,6 @@ def measure(windows: Windows, made: OutOfTime, chosen: Bools, random: Random) ->
         expected=float(p.sum()),
         observed=int(churned.sum()),
         base_rate=float(churned.mean()) if len(rows) else None,
-        **_measure_bands(made.level[chosen], churned),
         bins=find_bins(p, churned),
     )
     if who < FEWEST or churned.all():
@@ -187,6 +186,7 @@ def measure(windows: Windows, made: OutOfTime, chosen: Bools, random: Random) ->
     slope, slope_low, slope_high = find_slope(logits, churned, supplier)
     return structs.replace(
         quality,
+        **_measure_bands(made.level[chosen], churned),
         auc=find_auc(logits, churned),
         log_loss=float(own.mean()),
         base_log_loss=float(of_base.mean()),

@@ -114,7 +114,7 @@ def _find_logistic_problem(metrics: Metrics, before: Before) -> str:
         return f"Not better than the calibrated index beyond chance: {_gain(metrics)}."
     if "logistic" not in before.better:
         return (
-            f"Better than the calibrated index: {_gain(metrics)}. It speaks if it is so again at"
+            f"Better than the calibrated index: {_gain(metrics)}. It is used if it is so again at"
             " next month’s training."
         )
     return ""
@@ -122,7 +122,10 @@ def _find_logistic_problem(metrics: Metrics, before: Before) -> str:
 
 def _describe_index(speaking: Kind, horizon: int) -> str:
     if speaking == "index":
-        return "Speaks alone: no model has earned its place, so no probability is shown."
+        return (
+            "No probability is shown, because no model was found better than the base rate yet. The"
+            " churn risk and its levels do not need one."
+        )
     if speaking == "logistic" and horizon == HORIZONS[0]:
         return (
             "The logistic model has taken its place; as many suppliers are in each band as before."
@@ -135,29 +138,29 @@ def _describe_calibrated(metrics: Metrics, speaking: Kind) -> str:
     found = f"log loss {_losses(quality)}, calibration slope {_slope(quality)}"
     again = " after recalibration" if metrics.is_recalibrated else ""
     if speaking == "calibrated":
-        return f"Speaks: it beats the base rate out of time ({found}{again})."
-    return f"Beats the base rate ({found}{again}), and the logistic model beats it."
+        return f"In use: it predicts better than the base rate ({found}{again})."
+    return f"Better than the base rate ({found}{again}), and the logistic model is better than it."
 
 
 def _describe_logistic(metrics: Metrics) -> str:
-    return f"Speaks: better than the calibrated index: {_gain(metrics)}."
+    return f"In use: better than the calibrated index: {_gain(metrics)}."
 
 
 def _describe_trees(fitted: Fitted) -> str:
     metrics = fitted.metrics
     if metrics.churned < LOGISTIC_FROM:
         return (
-            f"Measured from {LOGISTIC_FROM} churned suppliers on, and never speaks; so far"
+            f"Measured from {LOGISTIC_FROM} churned suppliers on, for comparison only; so far"
             f" {metrics.churned}."
         )
     if fitted.problem == "missing":
         return (
             "Not measured, because scikit-learn is not installed (the extra everafter[trees])."
-            " It never speaks."
+            " It is for comparison only."
         )
     if metrics.rival_gain is None:
-        return "Not compared yet: too few suppliers churned. It never speaks."
-    return f"Runs in the shadow, to show what could be gained: {_gain(metrics)}. It never speaks."
+        return "Not compared yet: too few suppliers churned. It is for comparison only."
+    return f"For comparison only, to show what could be gained: {_gain(metrics)}."
 
 
 def _losses(quality: Quality) -> str:

@@ -123,7 +123,7 @@ def describe_wait(months: Sequence[SnapshotMonth], now: datetime) -> str:
     if first > now:
         return (
             f"The first predictions can be compared with what happened on {day(first)}, when"
-            f" {HORIZONS[0]} days are over. Until then, the index speaks alone."
+            f" {HORIZONS[0]} days are over. No probability is shown until then."
         )
     return ""
 

@@ -363,7 +363,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "churn_probability_45d", "score", _FLOAT, "0–1",
         "probability of cancelling within 45 days, learned from suppliers that churned",
-        "no model has earned its place yet", "churn, cancellations",
+        "no model is better than the base rate yet", "churn, cancellations",
     ),
     Signal(
         "churn_probability_90d", "score", _FLOAT, "0–1",
