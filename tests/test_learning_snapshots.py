@@ -117,6 +117,14 @@ def history(module_database: str) -> str:
     return module_database
 
 
+@pytest.fixture(scope="module")
+def learned(server_url: str, history: str) -> Iterator[tuple[str, Any]]:
+    """A copy of it after a backfill, and what the backfill returned."""
+    name = str(psycopg.conninfo.conninfo_to_dict(history)["dbname"])
+    with copy_database(server_url, name) as url:
+        yield url, backfill(url)
+
+
 @pytest.fixture
 def imported(server_url: str, history: str) -> Iterator[str]:
     """A copy of it."""
@@ -134,8 +142,8 @@ def backfill(url: str, first: date | None = None) -> Any:
     return done
 
 
-def test_a_backfill_takes_past_months_and_learns_at_once(imported: str) -> None:
-    done = backfill(imported)
+def test_a_backfill_takes_past_months_and_learns_at_once(learned: tuple[str, Any]) -> None:
+    imported, done = learned
     assert len(done.written) >= 4 and done.written[-1] == date(2026, 6, 1) and not done.known
     counted = sql(
         imported,
@@ -193,8 +201,8 @@ def test_without_events_there_is_nothing_to_take(database: str) -> None:
 # ── reading ───────────────────────────────────────────────────────────────────────
 
 
-def test_outcomes_are_joined_as_of_a_moment(imported: str) -> None:
-    backfill(imported)
+def test_outcomes_are_joined_as_of_a_moment(learned: tuple[str, Any]) -> None:
+    imported, _ = learned
     supplier = sql(imported, "SELECT min(supplier_id::text) FROM signal_snapshots")[0][0]
     sql(imported, "DELETE FROM cancellations RETURNING 1")
     for at in (datetime(2026, 3, 20, tzinfo=UTC), datetime(2026, 5, 20, tzinfo=UTC)):

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 from everafter.activity.feature_queries import name_features
 from everafter.activity.queries import get_feature_ids
+from everafter.cli import main
 from everafter.core.db import FrameReader, connection, copy_frame
 from everafter.daily.queries import FIRST_ID
 from everafter.daily.run import run_day
@@ -133,32 +132,39 @@ def test_the_live_score_needs_a_known_supplier_and_a_read_key(server: Server) ->
         assert client.get(f"/api/health/score/{FIRST_ID}").status_code == 401
 
 
-def test_explanations_sum_to_the_change(database: str, tmp_path: Path) -> None:
+def test_explanations_sum_to_the_change(
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     as_of = asyncio.run(load_market(database))
     day = (as_of - timedelta(days=20)).date()
-    env = {**os.environ, "EVERAFTER_DATABASE_URL": database, "EVERAFTER_DATA": str(tmp_path)}
-    everafter = Path(sys.executable).parent / "everafter"
+    monkeypatch.setenv("EVERAFTER_DATABASE_URL", database)
+    monkeypatch.setenv("EVERAFTER_DATA", str(tmp_path))
 
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [everafter, *words], env=env, capture_output=True, text=True, timeout=120
-        )
+    def call(*words: str) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of a command."""
+        monkeypatch.setattr(sys, "argv", ["everafter", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
 
-    assert call("run", "--as-of", day.isoformat()).returncode == 0
+    assert call("run", "--as-of", day.isoformat())[0] == 0
     with_scores = _stored(database, day)
     assert len(with_scores) > 15
     for supplier_id, score in list(with_scores.items())[:4]:
-        done = call("explain", supplier_id, "--from", day.isoformat(), "--json")
-        assert done.returncode == 0, done.stderr
-        reported = json.loads(done.stdout)
+        code, printed, errors = call("explain", supplier_id, "--from", day.isoformat(), "--json")
+        assert code == 0, errors
+        reported = json.loads(printed)
         assert reported["before"]["is_recorded"] and reported["before"]["score"] == score
         change = reported["now"]["score"] - reported["before"]["score"]
         assert sum(reported["changes"].values()) == pytest.approx(change, abs=1e-9)
         assert reported["before"]["recomputed_score"] is None, (
             "no event arrived late, so the replay gives the recorded score"
         )
-    assert call("explain", supplier_id).returncode == 0
-    for words, code, says in (
+    assert call("explain", supplier_id)[0] == 0
+    for words, expected, says in (
         (("explain", "nobody at all"), 3, "no supplier matches"),
         (("explain", supplier_id, "--from", "soon"), 2, "expected a date"),
         (("explain", supplier_id, "--to", "2999-01-01"), 2, "is in the future"),
@@ -169,10 +175,8 @@ def test_explanations_sum_to_the_change(database: str, tmp_path: Path) -> None:
         ),
         (("explain", supplier_id, "--to", "2001-01-01"), 2, "was not known"),
     ):
-        done = call(*words)
-        assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr, (
-            done.stderr
-        )
+        code, _, errors = call(*words)
+        assert code == expected and says in errors and "Traceback" not in errors, errors
 
 
 def _stored(database: str, day: Any) -> dict[str, float]:

@@ -20,7 +20,7 @@ from benchmarks.markets.writing import Damage, write_market
 from benchmarks.replay import first_day
 from benchmarks.replay.damage import play_outage
 from benchmarks.replay.market import NEVER, Market, read_market
-from benchmarks.replay.replay import start
+from benchmarks.replay.replay import Replay, start
 from benchmarks.replay.statistics import (
     area_under_curve,
     calibration_slope,
@@ -53,6 +53,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def market(folder: Path) -> Market:
     return read_market(folder)
+
+
+@pytest.fixture(scope="module")
+def midway(market: Market) -> Replay:
+    """The replay of its first 110 days; tests advance a copy of it."""
+    replay = start(market)
+    while replay.day < 110:
+        replay.advance()
+    return replay
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -133,7 +142,7 @@ def test_only_logins_can_be_sent(tmp_path: Path) -> None:
 
 
 def test_a_replay_sees_what_the_product_reads_after_an_import(
-    folder: Path, market: Market, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    folder: Path, midway: Replay, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The market's files import without a reject, and the rows of a replayed day are those that
     the database gives for that moment."""
@@ -145,13 +154,10 @@ def test_a_replay_sees_what_the_product_reads_after_an_import(
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
-    replay = start(market)
-    while replay.day < 200:
-        replay.advance()
-    read = asyncio.run(read_at(settings.database_url, replay.playbook.features, replay.now))
+    read = asyncio.run(read_at(settings.database_url, midway.playbook.features, midway.now))
     varying = ["added_at", "consent", "external_id"]
     assert_frame_equal(
-        replay.inputs().select(read.columns).drop(varying), read.drop(varying), check_dtypes=False
+        midway.inputs().select(read.columns).drop(varying), read.drop(varying), check_dtypes=False
     )
 
 
@@ -178,13 +184,13 @@ def test_a_market_without_truth_measures_its_season(folder: Path, tmp_path: Path
     assert (bare.cancelled[known] == whole.cancelled[known]).all()
 
 
-def test_an_outage_of_nobody_changes_nothing_and_one_of_all_does(market: Market) -> None:
-    replay = start(market)
-    while replay.day < 230:
-        replay.advance()
+def test_an_outage_of_nobody_changes_nothing_and_one_of_all_does(
+    market: Market, midway: Replay
+) -> None:
+    replay = midway.copy()
     before = replay.state
     nobody = play_outage(replay, np.zeros(market.suppliers.height, dtype=bool))
-    assert replay.day == 230
+    assert replay.day == 110
     assert replay.state is before
     assert (nobody.newly_at_risk, nobody.newly_critical, nobody.newly_churn) == (
         nobody.usual_at_risk,
@@ -281,7 +287,7 @@ def test_the_interval_of_a_ratio_contains_it() -> None:
 
 def test_the_script_prints_each_figure_with_its_bar(tmp_path: Path) -> None:
     folder, figures = tmp_path / "small", tmp_path / "figures.json"
-    write_market(folder, "a", 5, 40, 150, UNTIL)
+    write_market(folder, "a", 5, 40, 120, UNTIL)
     script = [sys.executable, str(ROOT / "scripts" / "measure_scoring.py")]
 
     def run(*words: Any) -> str:
@@ -299,6 +305,8 @@ def test_the_script_prints_each_figure_with_its_bar(tmp_path: Path) -> None:
     assert measured["outage_suppliers"] > 10
     line = next(line for line in table.splitlines() if line.startswith("P(45 days): log loss"))
     assert ("not measured" in line) == (measured["loss_45"] is None)
-    again = run(folder, "--from", "2026-11-01", "--damage", "none", "--against", figures)
+    short = tmp_path / "short" / "small"
+    write_market(short, "a", 5, 40, 40, UNTIL)
+    again = run(short, "--from", "2026-11-01", "--damage", "none", "--against", figures)
     assert f"({measured['alarms_medium']:.2f}".replace("(0.", "(.") in again
     assert pl.Series([measured["alarms_medium"]]).is_finite().all()
