@@ -72,6 +72,17 @@ def decline_evidence(
     return (highest + np.log(mean)).astype(np.float64)
 
 
+def expect_month(counts: Floats, exposure: Floats, usual: Floats) -> Floats:
+    """(n,): the mean count that a supplier's own rate lets expect in four weeks.
+
+    Args:
+        counts, exposure, usual: as in `decline_evidence`.
+    """
+    observed = exposure.sum(axis=1)
+    rate = (counts.sum(axis=1) + _RATE_SHAPE) / (observed + _RATE_SHAPE / usual)
+    return rate * observed * _BLOCK / WEEKS
+
+
 def find_dispersion(burst: Floats, drift: Floats, monthly: Floats) -> Floats:
     """Variance ÷ mean of a supplier's weekly counts.
 

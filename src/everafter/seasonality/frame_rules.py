@@ -2,7 +2,7 @@
 
 Source: docs/methods.md: season, inactivity, decline evidence."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -27,6 +27,7 @@ from everafter.seasonality.count_rules import (
 from everafter.seasonality.decline_rules import (
     WEEKS,
     decline_evidence,
+    expect_month,
     expected_range,
     find_dispersion,
 )
@@ -47,6 +48,37 @@ _CLIENT_DAYS = 30
 _TREND_DAYS = 91
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The suppliers of a frame, as of a moment.
+
+    Attributes:
+        peers: up to the current day.
+        group: (n,).
+        logins: (n, 3), the 192 days up to the current one.
+        began: (n,), the first day of the account.
+        today: the current day.
+        of_day: the part of it that is over, 0–1.
+    """
+
+    peers: PeerActivity
+    group: Ints
+    logins: Words
+    began: Ints
+    today: int
+    of_day: float
+
+    @property
+    def weekday(self) -> int:
+        """0: Monday."""
+        return (self.today + 3) % 7
+
+    @property
+    def elapsed(self) -> float:
+        """Days of the current week that are over, 0–7."""
+        return self.weekday + self.of_day
+
+
 def add_season(
     frame: pl.DataFrame, playbook: Playbook, as_of: datetime, peers: PeerActivity | None
 ) -> pl.DataFrame:
@@ -63,15 +95,16 @@ def add_season(
         and expected_uses_low and expected_uses_high of the coming week.
     """
     today = int(as_of.timestamp() // _SECONDS)
-    of_day = as_of.timestamp() / _SECONDS - today
     peers = _with_floor(peers_as_of(peers, today), playbook.season)
     group = groups_of(frame)
     logins = login_bits(frame, today)
-    began = _began(frame, logins, today)
+    of_day = as_of.timestamp() / _SECONDS - today
+    rows = _Rows(peers, group, logins, _began(frame, logins, today), today, of_day)
     columns = (
         _season(playbook.season, peers, group)
-        | _inactivity(frame, peers, group, logins, began, as_of)
-        | _decline(frame, peers, group, logins, began, today, of_day)
+        | {"days_inactive": season_days(frame, peers, group, as_of)}
+        | _inactivity(rows)
+        | _decline(frame, rows)
     )
     return frame.with_columns(
         pl.Series(name, values, nan_to_null=True) for name, values in columns.items()
@@ -113,27 +146,23 @@ def _season(season: Season, peers: PeerActivity, group: Ints) -> dict[str, np.nd
     }
 
 
-def _inactivity(
-    frame: pl.DataFrame,
-    peers: PeerActivity,
-    group: Ints,
-    logins: Words,
-    began: Ints,
-    as_of: datetime,
-) -> dict[str, np.ndarray]:
-    today = int(as_of.timestamp() // _SECONDS)
-    origin = today - WINDOW + 1
-    gaps = find_gaps(logins, began - origin, peers.logins[:, -WINDOW:], group, peers.login_usual)
+def _inactivity(rows: _Rows) -> dict[str, np.ndarray]:
+    peers, group = rows.peers, rows.group
+    began = rows.began - (rows.today - WINDOW + 1)
+    gaps = find_gaps(rows.logins, began, peers.logins[:, -WINDOW:], group, peers.login_usual)
     norms, kind = peers.norms, TYPE_OF_GROUP[group]
     power = norms.inactivity_power[kind]
     probability = calibrate(gaps.probability, norms.inactivity_share[kind], power)
-    week = last_seven(peers.logins[:, -14:])[:, -1][group]
-    chance_now = 1 - (1 - gaps.login_chance) ** week
+    chance_now = 1 - (1 - gaps.login_chance) ** _last_week(peers.logins)[group]
     return {
-        "days_inactive": season_days(frame, peers, group, as_of),
         "inactivity_probability": probability,
         "unusual_inactivity": is_unusual(gaps.days, probability, chance_now, power),
     }
+
+
+def _last_week(activity: Floats) -> Floats:
+    """(groups,): the mean of the last seven days, as index_rules.last_seven."""
+    return last_seven(activity[:, -14:])[:, -1]
 
 
 def season_days(frame: pl.DataFrame, peers: PeerActivity, group: Ints, as_of: datetime) -> Floats:
@@ -167,37 +196,24 @@ def season_days(frame: pl.DataFrame, peers: PeerActivity, group: Ints, as_of: da
     return np.where(np.isnan(start), np.nan, np.maximum(days, 0.0))
 
 
-def _decline(
-    frame: pl.DataFrame,
-    peers: PeerActivity,
-    group: Ints,
-    logins: Words,
-    began: Ints,
-    today: int,
-    of_day: float,
-) -> dict[str, np.ndarray]:
-    weekday = (today + 3) % 7
-    elapsed = weekday + of_day
+def _decline(frame: pl.DataFrame, rows: _Rows) -> dict[str, np.ndarray]:
+    peers, group, kind = rows.peers, rows.group, TYPE_OF_GROUP[rows.group]
+    norms = peers.norms
     columns: dict[str, np.ndarray] = {}
-    norms, kind = peers.norms, TYPE_OF_GROUP[group]
     for channel in CHANNELS:
-        counts = (
-            _weekly_logins(logins, weekday) if channel == "logins" else _weekly_uses(frame, today)
-        )
-        exposure = _weekly_exposure(peers, channel, group, began, today, of_day)
-        is_logins = channel == "logins"
-        usual = (peers.login_usual if is_logins else peers.use_usual)[group]
-        burst = (norms.login_burst if is_logins else norms.use_burst)[kind]
-        drift = (norms.login_drift if is_logins else norms.use_drift)[kind]
-        observed = exposure.sum(axis=1)
-        rate = (counts.sum(axis=1) + 1.5) / (observed + 1.5 / usual)
-        monthly = rate * observed * 4 / WEEKS
-        dispersion = find_dispersion(burst, drift, monthly)
+        if channel == "logins":
+            counts, usual = _weekly_logins(rows.logins, rows.weekday), peers.login_usual[group]
+            burst, drift = norms.login_burst[kind], norms.login_drift[kind]
+        else:
+            counts, usual = _weekly_uses(frame, rows.today), peers.use_usual[group]
+            burst, drift = norms.use_burst[kind], norms.use_drift[kind]
+        exposure = _weekly_exposure(rows, channel)
+        dispersion = find_dispersion(burst, drift, expect_month(counts, exposure, usual))
         columns[f"evidence_{channel}"] = decline_evidence(
-            counts, exposure, usual, dispersion, elapsed
+            counts, exposure, usual, dispersion, rows.elapsed
         )
         if channel == "uses":
-            coming = 7 * last_seven(peers.uses[:, -14:])[:, -1][group]
+            coming = 7 * _last_week(peers.uses)[group]
             low, high = expected_range(counts, exposure, usual, coming, dispersion, burst, drift)
             columns |= {"expected_uses_low": low, "expected_uses_high": high}
     return columns
@@ -217,21 +233,16 @@ def _weekly_uses(frame: pl.DataFrame, today: int) -> Floats:
     return (ring[:, week % model.WEEK_SLOTS] * inside).astype(float)
 
 
-def _weekly_exposure(
-    peers: PeerActivity, channel: Channel, group: Ints, began: Ints, today: int, of_day: float
-) -> Floats:
+def _weekly_exposure(rows: _Rows, channel: Channel) -> Floats:
     """(n, 16): the sum of peer activity over each week's days since the account began, the current
     week first; the current day counts by the part of it that is over."""
-    activity = peers.of(channel)
-    weekday = (today + 3) % 7
-    length = 7 * (WEEKS - 1) + weekday + 1
-    days = activity[:, -length:].copy()
-    days[:, -1] *= of_day
+    length = 7 * (WEEKS - 1) + rows.weekday + 1
+    days = rows.peers.of(channel)[:, -length:].copy()
+    days[:, -1] *= rows.of_day
     whole = np.concatenate([np.zeros((len(days), 1)), np.cumsum(days, axis=1)], axis=1)
     ends = np.minimum(7 * np.arange(1, WEEKS + 1), length)
     starts = 7 * np.arange(WEEKS)
-    born = np.clip(began - (today - length + 1), 0, length)
-    first = np.maximum(starts[None, :], born[:, None])
-    return (whole[group[:, None], ends[None, :]] - whole[group[:, None], np.minimum(first, ends)])[
-        :, ::-1
-    ]
+    born = np.clip(rows.began - (rows.today - length + 1), 0, length)
+    first = np.minimum(np.maximum(starts[None, :], born[:, None]), ends)
+    of = rows.group[:, None]
+    return (whole[of, ends[None, :]] - whole[of, first])[:, ::-1]
