@@ -86,7 +86,9 @@ def test_a_slope_that_is_off_beyond_chance_gives_way_to_the_index(
     choice = choose(models(60, calibrated=of), Before("calibrated"))
     assert choice.speaking == speaking
     if speaking == "index":
-        assert ("too extreme" if low < 1 else "too timid") in choice.reasons["calibrated"]
+        assert ("too extreme" if low < 1 else "too close to the base rate") in choice.reasons[
+            "calibrated"
+        ]
 
 
 @pytest.mark.parametrize(("churned", "speaking"), [(149, "calibrated"), (150, "logistic")])

@@ -94,9 +94,9 @@ def find_problem(fitted: Fitted, least: int) -> str:
     if quality.gain <= 0:
         return f"Predicts no better than the base rate: log loss {_losses(quality)}."
     if is_miscalibrated(quality):
-        extreme = "extreme" if (quality.slope or 0) < 1 else "timid"
+        extreme = "too extreme" if (quality.slope or 0) < 1 else "too close to the base rate"
         return (
-            f"Its probabilities are too {extreme}: calibration slope {_slope(quality)}, and"
+            f"Its probabilities are {extreme}: calibration slope {_slope(quality)}, and"
             " recalibration does not help."
         )
     return ""

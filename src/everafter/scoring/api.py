@@ -22,7 +22,7 @@ class ChurnAnswer(Struct):
     signals: what each adds to the index, below 0 where it speaks against a decline; null: unknown.
     With `base`, the index of any supplier without evidence, they sum to it. evidence: the decline
     evidence behind the index. probability_45d, probability_90d: of cancelling within so many days;
-    null until a model has earned its place.
+    null until a model is better than the base rate.
     """
 
     risk: float
