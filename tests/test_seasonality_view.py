@@ -149,6 +149,10 @@ def test_the_chart_separates_what_is_measured() -> None:
 # ── over HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def words_of(markup: str) -> str:
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", markup)))
+
+
 def add_rows(server: Server, rows: list[tuple[Any, ...]]) -> None:
     for day, hemisphere, kind, index, logins, expected, stopped, uses, uses_expected, _ in rows:
         server.sql(
@@ -186,7 +190,7 @@ def test_the_page(server: Server) -> None:
         assert "No season measured yet" in client.get("/insights/season").text
         add_rows(server, days_of("photographer", days=20, logins=0.46, stopped=(9,)))
         page = client.get("/insights/season")
-        text = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text)))
+        text = words_of(page.text)
         assert "Photographers in the north did 46 % of their usual last week." in text
         assert "Days on which events did not arrive" in text and "Logins of the north" in text
         assert page.text.count('class="stopped"') == 2, "in the chart and in its legend"
@@ -194,6 +198,14 @@ def test_the_page(server: Server) -> None:
         assert "weekly means of logins, drawn up to 250 %" in text
         assert "What is still published." in text and "Show as a table" in text
         assert 'href="/insights/season"' in client.get("/insights").text
+
+
+def test_a_week_without_logins_is_not_called_published(server: Server) -> None:
+    add_rows(server, days_of("photographer", days=20, stopped=tuple(range(7))))
+    with signed_in(server) as client:
+        page = client.get("/insights/season").text
+    table = words_of(page.split("every fourth week</caption>")[1].split("</table>")[0])
+    assert "– did not arrive" in table and "published" not in table
 
 
 def test_only_the_last_13_months_are_read(server: Server) -> None:
