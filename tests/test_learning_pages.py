@@ -14,6 +14,7 @@ from conftest import copy_database
 from everafter.cli import app
 from everafter.core.db import connection
 from everafter.core.settings import Settings
+from everafter.daily.churn_commands import odds_table
 from everafter.learning import queries
 from everafter.learning.charts import draw_calibration
 from everafter.learning.jobs import train_as_of
@@ -181,6 +182,11 @@ def test_explain(full: Server, churn: Callable[..., Any]) -> None:
     for one in found["probabilities"]:
         assert 0 < one["base_rate"] < 1 and 0 < one["probability"] < 1
         assert set(one["log_odds"]) == {"usual", "evidence"}
+
+
+def test_the_log_odds_sum_to_the_sum_shown() -> None:
+    adds = list(odds_table({"usual": -4.3037, "evidence": 1.4861}).columns[1].cells)
+    assert adds == ["−4.30", "+1.48", "[bold]−2.82[/bold]"]
 
 
 def test_explain_without_a_model(server: Server, churn: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from everafter.core.charts import round_to_sum
 from everafter.core.commands import existing_database_url, read_with_connection
 from everafter.core.db import Connection, connection, database_url, migrate
 from everafter.core.errors import InputError, NotFoundError
@@ -358,15 +359,17 @@ def _print_explained(console: Console, explained: dict[str, Any]) -> None:
     for one in explained["probabilities"]:
         text = describe_chance(one["probability"], one["base_rate"], one["horizon"])
         console.print(f"\n{text[0].upper()}{text[1:]} [dim]({KIND_LABELS[one['model']]})[/dim]")
-        print_table(console, _odds_table(one["log_odds"]))
+        print_table(console, odds_table(one["log_odds"]))
 
 
-def _odds_table(log_odds: dict[str, float]) -> Table:
+def odds_table(log_odds: dict[str, float]) -> Table:
+    """What each part adds to the log odds, rounded so that they sum to the sum shown."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("log odds")
     table.add_column("adds", justify="right")
     labels = FEATURE_LABELS | {"usual": "a usual supplier"}
-    for name, value in log_odds.items():
+    shown = round_to_sum(list(log_odds.values()), sum(log_odds.values()), 2)
+    for name, value in zip(log_odds, shown, strict=True):
         table.add_row(labels[name], signed(value, 2))
     table.add_row("[bold]sum[/bold]", f"[bold]{signed(sum(log_odds.values()), 2)}[/bold]")
     return table
