@@ -11,6 +11,8 @@ from benchmarks.population import load
 
 from conftest import copy_database
 from everafter.core.db import FrameReader, connection
+from everafter.core.errors import ConflictError
+from everafter.core.locks import Lock
 from everafter.core.settings import load_settings
 from everafter.daily.run import run_day
 from everafter.daily.snapshots import backfill_snapshots
@@ -140,6 +142,32 @@ def backfill(url: str, first: date | None = None) -> Any:
     )
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     return done
+
+
+def test_a_backfill_waits_for_no_run_and_no_other_backfill(imported: str) -> None:
+    with psycopg.connect(imported, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", [Lock.RUN])
+        with pytest.raises(ConflictError, match="daily run or another backfill is in progress"):
+            backfill(imported)
+    assert not sql(imported, "SELECT 1 FROM snapshot_months")
+
+
+def test_no_run_begins_during_a_backfill(imported: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[str] = []
+
+    async def try_to_run(conn: Any, *_: Any, **__: Any) -> Any:
+        try:
+            await run_day(imported, PLAYBOOK)
+        except ConflictError as error:
+            refused.append(error.message)
+        raise InterruptedError
+
+    monkeypatch.setattr("everafter.daily.snapshots._measure", try_to_run)
+    with pytest.raises(InterruptedError):
+        backfill(imported)
+    assert refused and "in progress" in refused[0]
+    monkeypatch.undo()
+    assert backfill(imported).written, "the lock ended with the backfill"
 
 
 def test_a_backfill_takes_past_months_and_learns_at_once(learned: tuple[str, Any]) -> None:

@@ -32,6 +32,14 @@ async def lock_runs(conn: Connection) -> bool:
     return True
 
 
+async def lock_out_runs(conn: Connection) -> bool:
+    """Keep daily runs and backfills from beginning, until the connection ends; false: one has
+    begun. The frequency cap stays free: nothing is sent meanwhile."""
+    cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.RUN])
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def unlock_runs(conn: Connection) -> None:
     """Give the right to run back at once: a closed connection keeps it until the server has
     noticed."""

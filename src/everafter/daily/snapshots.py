@@ -11,7 +11,8 @@ import polars as pl
 
 from everafter.activity.feature_rules import assign_slots
 from everafter.core.db import Connection, FrameReader, connection
-from everafter.daily.queries import FIRST_ID, list_slice_ends
+from everafter.core.errors import ConflictError
+from everafter.daily.queries import FIRST_ID, list_slice_ends, lock_out_runs, unlock_runs
 from everafter.feeds.queries import read_feeds
 from everafter.folding import fold_events
 from everafter.learning import queries, snapshot_queries
@@ -76,10 +77,18 @@ async def backfill_snapshots(
 
     Args:
         first: the first month begins on this day or later; null: four weeks after the first event.
+
+    Raises:
+        ConflictError: a daily run or another backfill is in progress; both measure the season.
     """
     reader = await asyncio.to_thread(FrameReader, url)
     try:
         async with connection(url, autocommit=True) as conn:
+            if not await lock_out_runs(conn):
+                raise ConflictError(
+                    "a daily run or another backfill is in progress on this database; try again"
+                    " when it has finished"
+                )
             while await fold_events(conn):
                 pass
             months = await _list_due(conn, first)
@@ -99,6 +108,7 @@ async def backfill_snapshots(
                     progress(number + 1, len(due))
             moments = await _list_moments(conn)
             untrained = set(moments) - await queries.list_trained(conn)
+            await unlock_runs(conn)
     finally:
         await asyncio.to_thread(reader.close)
     trainings = await train_as_of(url, moments) if moments and (due or untrained) else []
