@@ -6,19 +6,26 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from typer.testing import CliRunner
 
 from conftest import copy_database
 from everafter.cli import app
+from everafter.core.checks import Check
 from everafter.core.db import connection
-from everafter.core.settings import Settings
+from everafter.core.settings import Settings, load_settings
 from everafter.daily.churn_commands import odds_table
+from everafter.daily.run import run_day
 from everafter.learning import queries
 from everafter.learning.charts import draw_calibration
+from everafter.learning.checks import check_training
+from everafter.learning.fault_rules import find_fault
 from everafter.learning.jobs import train_as_of
-from everafter.learning.model import Bin
+from everafter.learning.model import Bin, Parameters
+from everafter.playbook.loading import load_playbook
 from everafter.scoring.rules import CHURN_MODEL
 from helpers_learning import make_snapshots, month_moments
 from helpers_pages import XSS, add_activity, add_supplier, signed_in
@@ -26,6 +33,7 @@ from helpers_server import Server, serving
 from test_learning_training import store
 
 PAGE = "/insights/churn-model"
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 # the current month and the ten before it
 MONTHS = 11
 NOW = datetime.now(UTC)
@@ -109,6 +117,83 @@ def test_a_failed_training_is_shown_and_the_models_before_it_speak(full: Server)
         page = client.get(PAGE).text
     assert "The last training failed" in page and "MemoryError &lt;script&gt;" in page
     assert "45 days: calibrated index" in page
+
+
+LOGISTIC = {
+    "base_rate": 0.03,
+    "alpha": -3.0,
+    "beta": 0.8,
+    "features": ["tenure", "forms"],
+    "means": [1.0, 2.0],
+    "scales": [1.0, 1.0],
+    "weights": [0.1, 0.1],
+    "index_from": [-5.0, 0.0],
+    "index_to": [0.0, 1.0],
+}
+
+
+def test_these_numbers_can_be_used() -> None:
+    assert find_fault(msgspec.convert(LOGISTIC, Parameters)) == ""
+
+
+@pytest.mark.parametrize(
+    ("broken", "fault"),
+    [
+        ("x", "not readable: Expected `object`, got `str`"),
+        ({"alpha": 1.0}, "not readable: Object missing required field `base_rate`"),
+        (LOGISTIC | {"alpha": "NaN"}, "not readable: Expected `float`, got `str` - at `$.alpha`"),
+        (LOGISTIC | {"features": ["age", "forms"]}, "unknown feature: &#39;age&#39;"),
+        (LOGISTIC | {"means": [1.0]}, "means: 1 for 2 features"),
+        (LOGISTIC | {"weights": [1.0] * 3}, "weights: 3 for 2 features"),
+        (LOGISTIC | {"beta": 1e300}, "beta: not a number, or beyond 1,000,000"),
+        (LOGISTIC | {"scales": [1.0, 0.0]}, "scales: expected above 0"),
+        (LOGISTIC | {"index_to": [0.5]}, "index_from and index_to differ in length"),
+        (LOGISTIC | {"index_to": [0.0, 2.0]}, "base_rate and index_to: expected from 0 to 1"),
+        (LOGISTIC | {"index_from": [1.0, 0.0]}, "index_from: expected rising"),
+        (LOGISTIC | {"index_to": [1.0, 0.0]}, "index_to: expected rising"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_named_and_stops_nothing(
+    full: Server, churn: Callable[..., Any], broken: Any, fault: str
+) -> None:
+    add_active(full, "Studio")
+    full.sql(
+        "UPDATE model_versions SET parameters = %s WHERE promoted_at IS NOT NULL AND horizon = 45",
+        Jsonb(broken),
+    )
+    with signed_in(full) as client:
+        page = client.get(PAGE)
+        assert page.status_code == 200
+        assert f"Cannot be used, {fault}. To train again: everafter churn train" in page.text
+        assert "45 days: no probability" in page.text
+    summary = asyncio.run(run_day(full.database, PLAYBOOK, train=False))
+    assert summary.suppliers == 1
+    ((short, long),) = full.sql("SELECT probability_45d, probability_90d FROM churn_risk")
+    assert short is None and long is not None
+    status = churn(full, "status")
+    assert status.exit_code == 0 and "45 days: no probability" in status.stdout
+    lines = asyncio.run(_check(full))
+    assert "calibrated-45-" in lines[1].found and fault.split(":")[0] in lines[1].found
+    assert lines[1].do == "everafter churn train" and len(lines) == 2
+
+
+async def _check(server: Server) -> list[Check]:
+    async with connection(server.database) as conn:
+        return await check_training(conn, server.settings, datetime.now(UTC))
+
+
+def test_metrics_and_horizons_of_another_version_stop_nothing(
+    full: Server, churn: Callable[..., Any]
+) -> None:
+    full.sql("UPDATE model_versions SET metrics = '[]' WHERE horizon = 45")
+    full.sql("UPDATE model_versions SET horizon = 30 WHERE horizon = 90")
+    with signed_in(full) as client:
+        assert "Cannot be used, not readable" in client.get(PAGE).text
+    assert churn(full, "status").exit_code == 0
+    assert asyncio.run(run_day(full.database, PLAYBOOK, train=False)).suppliers == 0
+    asyncio.run(train_as_of(full.database, [datetime.now(UTC)]))
+    with signed_in(full, "admin") as client:
+        assert "Cannot be used" not in client.get(PAGE).text
 
 
 def test_the_page_needs_a_session(server: Server) -> None:
@@ -223,13 +308,8 @@ def test_without_a_model_they_show_none(server: Server) -> None:
 
 
 def test_a_run_stores_the_probability_and_the_model(full: Server) -> None:
-    from everafter.core.settings import load_settings
-    from everafter.daily.run import run_day
-    from everafter.playbook.loading import load_playbook
-
     supplier = add_active(full, "Golden Hour")
-    playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
-    asyncio.run(run_day(full.database, playbook))
+    asyncio.run(run_day(full.database, PLAYBOOK))
     query = "SELECT probability_45d, probability_90d, model_version FROM churn_risk WHERE supplier_id = %s"
     ((within_45, within_90, model),) = full.sql(query, supplier)
     assert 0 < within_45 <= within_90 < 1 and model == CHURN_MODEL

@@ -244,11 +244,31 @@ def test_a_failure_never_reaches_the_run_that_started_it(
     assert read(snapshots, later).by_horizon[45].trained_as_of == MOMENTS[-2]
 
 
-def test_a_run_trains_only_after_it_took_the_snapshots(snapshots: str) -> None:
-    assert asyncio.run(train_when_due(snapshots, MOMENTS[-1] + timedelta(days=1))) is None
+def test_a_run_trains_once_after_its_months_snapshots(snapshots: str) -> None:
+    before = MOMENTS[-1] - timedelta(seconds=1)
+    sql(snapshots, "UPDATE snapshot_months SET snapshot_at = %s WHERE month = %s", before + timedelta(days=4), MOMENTS[-1].date())  # fmt: skip
+    assert asyncio.run(train_when_due(snapshots, MOMENTS[-1])) is None, "snapshots are taken later"
+    sql(snapshots, "UPDATE snapshot_months SET snapshot_at = month")
     assert asyncio.run(train_when_due(snapshots, MOMENTS[1])) is None, "no window had closed"
     line = asyncio.run(train_when_due(snapshots, MOMENTS[-1]))
     assert line and line.startswith("trained on 4,800 snapshots: ")
+    assert asyncio.run(train_when_due(snapshots, MOMENTS[-1] + timedelta(days=1))) is None
+
+
+@pytest.mark.parametrize(
+    ("finished_at", "error"), [(None, ""), (MOMENTS[-1], "killed"), (False, "")]
+)
+def test_a_later_run_makes_up_for_a_training_that_did_not_come_to_its_end(
+    snapshots: str, finished_at: datetime | bool | None, error: str
+) -> None:
+    """finished_at: False: the process was killed before the training began."""
+    if finished_at is not False:
+        sql(snapshots, "INSERT INTO model_trainings (trained_as_of, finished_at, error) VALUES (%s, %s, %s)", MOMENTS[-1], finished_at, error)  # fmt: skip
+    next_day = MOMENTS[-1] + timedelta(days=1)
+    line = asyncio.run(train_when_due(snapshots, next_day))
+    assert line and line.startswith("trained on 4,800 snapshots: ")
+    assert read(snapshots, next_day).by_horizon[45].trained_as_of == MOMENTS[-1], "as of then"
+    assert asyncio.run(train_when_due(snapshots, next_day + timedelta(days=1))) is None
 
 
 def test_one_training_at_a_time(snapshots: str) -> None:

@@ -27,7 +27,6 @@ from everafter.learning import queries, snapshot_queries
 from everafter.learning.frame_rules import explain_features
 from everafter.learning.jobs import Outcome, train_as_of
 from everafter.learning.model import (
-    HORIZONS,
     KIND_LABELS,
     ChurnModels,
     ModelVersion,
@@ -176,10 +175,9 @@ def _print_state(console: Console, state: State) -> None:
         console.print(escape(describe_wait(state.months, datetime.now(UTC)) or "Not trained yet."))
         return
     console.print(f"Trained as of {day(state.versions[0].trained_as_of)}")
-    for horizon in HORIZONS:
+    for horizon, speaking in sorted(find_speaking(state.versions).items()):
         models = [one for one in state.versions if one.horizon == horizon]
-        speaking = find_speaking(models)[horizon].kind
-        console.print(f"\n[bold]{describe_speaking(speaking, horizon)}[/bold]")
+        console.print(f"\n[bold]{describe_speaking(speaking.heard, horizon)}[/bold]")
         print_table(console, _quality_table(models))
         for one in models:
             console.print(f"  {KIND_LABELS[one.kind]}: [dim]{escape(one.reason)}[/dim]")

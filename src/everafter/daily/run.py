@@ -177,7 +177,8 @@ async def run_day(
             before the last event is scored from the events before it.
         replay: the day is a past one: messages are recorded and never sent.
         dry_run: write nothing; the summary says what would be written.
-        train: train the models of churn if the run takes its month's snapshots (a few seconds).
+        train: train the models of churn if the run takes its month's snapshots, or if they were
+            not trained on yet (a few seconds).
         slice_size: suppliers in a slice.
         reader: to read with; it stays open. Null: one is opened for this run (about 40 ms).
 
@@ -225,7 +226,7 @@ async def run_day(
                 await finish_snapshots(conn, context.snapshot_month)
             await queries.finish_run(conn, context.as_of.date(), summary)
             await queries.unlock_runs(conn)
-    if train and context.snapshot_month is not None:
+    if train and not dry_run:
         await train_when_due(url, context.as_of)
     return summary
 

@@ -5,16 +5,33 @@ from datetime import datetime, timedelta
 from everafter.core.checks import Check, format_age
 from everafter.core.db import Connection
 from everafter.core.settings import Settings
-from everafter.learning.model import Training
-from everafter.learning.queries import get_training
+from everafter.learning.model import ModelVersion, Training
+from everafter.learning.queries import get_models, get_training
 
 _LATE = timedelta(hours=2)
 
 
 async def check_training(conn: Connection, settings: Settings, now: datetime) -> list[Check]:
-    """Whether the last training came to its end. No line before the first."""
+    """Whether the last training came to its end, and its models can be used. No line before the
+    first."""
     training = await get_training(conn)
-    return [] if training is None else [describe_training(training, now)]
+    if training is None:
+        return []
+    models = await get_models(conn, now)
+    return [
+        describe_training(training, now),
+        *(describe_fault(one) for one in models.by_horizon.values() if one.fault),
+    ]
+
+
+def describe_fault(version: ModelVersion) -> Check:
+    """The line on a model that should speak and cannot."""
+    return Check(
+        "churn models",
+        "warn",
+        f"model {version.name} cannot be used, so the index speaks alone: {version.fault}",
+        "everafter churn train",
+    )
 
 
 def describe_training(training: Training, now: datetime) -> Check:

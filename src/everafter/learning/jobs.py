@@ -49,7 +49,8 @@ class Outcome:
 
 
 async def train_when_due(url: str, as_of: datetime) -> str | None:
-    """Train as of a run that completed its month's snapshots, if there is something to learn from.
+    """Train as of this month's snapshots, if a run as of `as_of` has just taken them, or if they
+    were not trained on since: that training failed, or was interrupted.
 
     Never raises: what went wrong is recorded and logged.
 
@@ -59,11 +60,15 @@ async def train_when_due(url: str, as_of: datetime) -> str | None:
     try:
         async with connection(url, autocommit=True) as conn:
             month = await snapshot_queries.get_snapshot_month(conn, month_of(as_of.date()))
-            if month is None or month.finished_at is None or month.snapshot_at != as_of:
+            if month is None or month.finished_at is None or month.snapshot_at > as_of:
                 return None
-            if not has_closed(await snapshot_queries.list_snapshot_months(conn), as_of):
+            moment = month.snapshot_at
+            trained = await queries.list_trained(conn)
+            if moment < as_of and any(one >= moment for one in trained):
                 return None
-        outcomes = await train_as_of(url, [as_of])
+            if not has_closed(await snapshot_queries.list_snapshot_months(conn), moment):
+                return None
+        outcomes = await train_as_of(url, [moment])
     except Exception as error:
         log.warning("the models of churn were not trained: %s", describe_error(error))
         return None

@@ -196,7 +196,8 @@ class Fitted(Struct, frozen=True):
 
 class ModelVersion(Struct, frozen=True):
     """A row of model_versions. promoted_at: null if it never spoke. reason: why it speaks, or does
-    not."""
+    not. fault: why its numbers cannot be used; it has no parameters then, and the index speaks
+    alone. Empty: they can."""
 
     id: int
     trained_as_of: datetime
@@ -207,6 +208,12 @@ class ModelVersion(Struct, frozen=True):
     status: Status
     promoted_at: datetime | None
     reason: str
+    fault: str = ""
+
+    @property
+    def heard(self) -> Kind:
+        """The model that is heard while this one is to speak: its numbers may be of no use."""
+        return "index" if self.fault else self.kind
 
     @property
     def name(self) -> str:

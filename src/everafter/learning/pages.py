@@ -49,10 +49,9 @@ async def show_churn_model(
         trained_as_of=latest[0].trained_as_of if latest else None,
         wait=describe_wait(months, now),
         sections=[
-            _section([one for one in latest if one.horizon == horizon]) for horizon in HORIZONS
-        ]
-        if latest
-        else [],
+            _section(speaking, [one for one in latest if one.horizon == horizon])
+            for horizon, speaking in sorted(find_speaking(latest).items())
+        ],
         history=_history(versions),
         kind_labels=KIND_LABELS,
         horizons=HORIZONS,
@@ -61,20 +60,19 @@ async def show_churn_model(
     )
 
 
-def _section(models: list[ModelVersion]) -> dict[str, Any]:
+def _section(speaking: ModelVersion, models: list[ModelVersion]) -> dict[str, Any]:
     """Collect what the template needs for one horizon.
 
     What is described is the model that speaks; while the index speaks alone, the index.
     """
-    speaking = find_speaking(models)[models[0].horizon]
     return {
         "horizon": speaking.horizon,
-        "headline": describe_speaking(speaking.kind, speaking.horizon),
+        "headline": describe_speaking(speaking.heard, speaking.horizon),
         "speaking": speaking,
         "description": describe_quality(speaking.metrics.untouched, speaking.kind),
         "everyone": describe_quality(speaking.metrics.all, speaking.kind),
         "chart": None
-        if speaking.kind == "index"
+        if speaking.heard == "index"
         else draw_calibration(speaking.metrics.untouched.bins),
         "models": models,
         "weights": list_weights(speaking),

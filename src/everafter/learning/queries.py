@@ -1,5 +1,6 @@
 """Trainings and model versions in the database."""
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, LiteralString
@@ -11,15 +12,20 @@ from psycopg.types.json import Jsonb
 from everafter import __version__
 from everafter.activity.model import TIME
 from everafter.core.db import Connection, FrameReader, read_copy
+from everafter.learning.fault_rules import find_fault
 from everafter.learning.model import (
+    HORIZONS,
     ChurnModels,
     Fitted,
     Kind,
     Metrics,
     ModelVersion,
     Parameters,
+    Status,
     Training,
 )
+
+log = logging.getLogger("everafter.learning")
 
 
 async def begin_training(conn: Connection, as_of: datetime) -> None:
@@ -159,8 +165,16 @@ async def get_models(conn: Connection, as_of: datetime) -> ChurnModels:
 
 
 def _models(versions: pl.DataFrame) -> ChurnModels:
-    found = (_version(*row) for row in versions.iter_rows())
-    return ChurnModels({version.horizon: version for version in found})
+    found = [_version(*row) for row in versions.iter_rows()]
+    for version in found:
+        if version.fault:
+            log.warning(
+                "model %s cannot be used, so the index speaks alone: %s; train again with"
+                " `everafter churn train`",
+                version.name,
+                version.fault,
+            )
+    return ChurnModels({one.horizon: one for one in found if one.horizon in HORIZONS})
 
 
 def _version(
@@ -170,17 +184,37 @@ def _version(
     horizon: int,
     parameters: str | None,
     metrics: str,
-    *rest: Any,
+    status: Status,
+    promoted_at: datetime | None,
+    reason: str,
 ) -> ModelVersion:
+    found, measured, fault = _decode(parameters, metrics)
+    if fault:
+        reason = f"Cannot be used, {fault}. To train again: everafter churn train"
     return ModelVersion(
         number,
         trained_as_of,
         kind,
         horizon,
-        msgspec.json.decode(parameters, type=Parameters) if parameters else None,
-        msgspec.json.decode(metrics, type=Metrics),
-        *rest,
+        found,
+        measured,
+        status,
+        promoted_at,
+        reason,
+        fault,
     )
+
+
+def _decode(parameters: str | None, metrics: str) -> tuple[Parameters | None, Metrics, str]:
+    """The numbers of a version, and why they cannot be used; they were written by another version
+    or changed by hand, and no row may stop the runs."""
+    try:
+        measured = msgspec.json.decode(metrics, type=Metrics)
+        found = msgspec.json.decode(parameters, type=Parameters) if parameters else None
+    except msgspec.DecodeError as error:
+        return None, Metrics(), f"not readable: {error}"
+    fault = "" if found is None else find_fault(found)
+    return (None if fault else found), measured, fault
 
 
 async def save_versions(

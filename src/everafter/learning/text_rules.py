@@ -129,8 +129,12 @@ def describe_wait(months: Sequence[SnapshotMonth], now: datetime) -> str:
 
 
 def find_speaking(versions: Sequence[ModelVersion]) -> Mapping[int, ModelVersion]:
-    """The version that speaks for each horizon."""
-    return {one.horizon: one for one in versions if one.promoted_at is not None}
+    """The version that speaks for each horizon that this program knows."""
+    return {
+        one.horizon: one
+        for one in versions
+        if one.promoted_at is not None and one.horizon in HORIZONS
+    }
 
 
 def describe_need(churned: int) -> str:

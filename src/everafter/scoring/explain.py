@@ -120,7 +120,7 @@ async def take_snapshot(
 
 def _end_of(day: date | None) -> datetime:
     now = datetime.now(UTC)
-    if day is None:
+    if day is None or day >= now.date():
         return now
     return min(now, datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC))
 
