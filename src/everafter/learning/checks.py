@@ -29,7 +29,7 @@ def describe_fault(version: ModelVersion) -> Check:
     return Check(
         "churn models",
         "warn",
-        f"model {version.name} cannot be used, so the index speaks alone: {version.fault}",
+        f"model {version.name} cannot be used, and no probability is shown: {version.fault}",
         "everafter churn train",
     )
 

@@ -196,8 +196,8 @@ class Fitted(Struct, frozen=True):
 
 class ModelVersion(Struct, frozen=True):
     """A row of model_versions. promoted_at: null if it never spoke. reason: why it speaks, or does
-    not. fault: why its numbers cannot be used; it has no parameters then, and the index speaks
-    alone. Empty: they can."""
+    not. fault: why its numbers cannot be used; it has no parameters then, and no probability
+    is shown. Empty: they can."""
 
     id: int
     trained_as_of: datetime

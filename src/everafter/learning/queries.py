@@ -169,7 +169,7 @@ def _models(versions: pl.DataFrame) -> ChurnModels:
     for version in found:
         if version.fault:
             log.warning(
-                "model %s cannot be used, so the index speaks alone: %s; train again with"
+                "model %s cannot be used, and no probability is shown: %s; train again with"
                 " `everafter churn train`",
                 version.name,
                 version.fault,

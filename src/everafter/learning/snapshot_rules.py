@@ -50,7 +50,11 @@ def list_months(first: date, last: date) -> list[date]:
 
     >>> [str(day) for day in list_months(date(2025, 11, 2), date(2026, 1, 1))]
     ['2025-12-01', '2026-01-01']
+    >>> list_months(date.max, date(2026, 1, 1))
+    []
     """
+    if first > last:
+        return []
     months: list[date] = []
     day = first if first.day == 1 else _next_month(first)
     while day <= last:
