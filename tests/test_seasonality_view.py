@@ -238,3 +238,16 @@ def test_the_command(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.loads(CliRunner().invoke(app, ["season", "--json"]).output)
     assert body["measured_until"] == f"{LAST}" and len(body["groups"][0]["weeks"]) == 3
     assert date.fromisoformat(body["groups"][0]["weeks"][0]["until"]) == LAST - timedelta(days=14)
+
+
+def test_a_year_is_shown_against_its_mean_week() -> None:
+    """A small platform's index may be at any level: rates and index share the same logins."""
+    rows = days_of("florist", days=399, logins=2.0)
+    rows = [
+        (*row[:4], 3.0, *row[5:]) if row[2] and (LAST - row[0]).days < 7 else row for row in rows
+    ]
+    weeks = described(*rows).groups[0].weeks[-52:]
+    assert sum(week.logins or 0 for week in weeks) / 52 == pytest.approx(1.0)
+    assert (weeks[-1].logins or 0) / (weeks[0].logins or 1) == pytest.approx(1.5)
+    young = described(*days_of("florist", days=399, logins=2.0, measured=47 * 7))
+    assert young.groups[0].weeks[-1].logins == pytest.approx(2.0)

@@ -43,7 +43,8 @@ SOURCE_LABELS: dict[Source, str] = {
 @dataclass(frozen=True, slots=True)
 class SeasonWeek:
     """Seven days up to `until`. logins, uses: mean index of the days whose events arrived, as a
-    share of the usual; null: none did. measured: whether most days were."""
+    share of the usual, which is a mean week of the last 52; null: none did. measured: whether most
+    days were."""
 
     until: date
     logins: float | None

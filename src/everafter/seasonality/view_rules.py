@@ -1,6 +1,7 @@
 """The peer activity index by week, and in words. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from everafter.seasonality.view_model import (
 )
 
 _WEEK = 7
+_YEAR_WEEKS = 52
+_MEASURED_WEEKS = 48
 _EVIDENCE_DAYS = 28
 
 
@@ -81,7 +84,7 @@ def _describe_group(
     own = rows.filter(
         (pl.col("vendor_type") == vendor_type) & (pl.col("hemisphere") == hemisphere)
     ).sort("day")
-    weeks = list_weeks(own, last)
+    weeks = against_mean_week(list_weeks(own, last))
     week = own.filter(pl.col("day") > last - timedelta(days=_WEEK))
     found = week.filter(pl.col("season_index") > 0)["season_index"]  # 0: no logins arrived
     index = float(found[-1]) if len(found) else None
@@ -130,6 +133,32 @@ def list_weeks(own: pl.DataFrame, last: date) -> list[SeasonWeek]:
             "back", "logins", "uses", "measured"
         ).iter_rows()
     ]
+
+
+def against_mean_week(weeks: Sequence[SeasonWeek]) -> list[SeasonWeek]:
+    """The weeks with 1 as the mean of the last 52, once nearly all of those were measured.
+
+    Before that the level of the index is the one at which the platform's history began, which is
+    only roughly that of a mean week: rates and index are measured from the same logins.
+    """
+    year = [week for week in weeks[-_YEAR_WEEKS:] if week.measured]
+    if len(year) < _MEASURED_WEEKS:
+        return list(weeks)
+    logins = _mean([week.logins for week in year])
+    uses = _mean([week.uses for week in year])
+    return [
+        replace(week, logins=_divide(week.logins, logins), uses=_divide(week.uses, uses))
+        for week in weeks
+    ]
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else 0.0
+
+
+def _divide(value: float | None, mean: float) -> float | None:
+    return value if value is None or mean <= 0 else value / mean
 
 
 def list_stopped(rows: pl.DataFrame) -> list[StoppedDay]:
