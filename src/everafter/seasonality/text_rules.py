@@ -46,8 +46,8 @@ def describe_inactivity(
         days: since the last login.
         counted: season-adjusted (the signal days_inactive).
 
-    >>> print(describe_inactivity(41.3, 14.1, "dj", "GB"))
-    41 days without a login count as 14, since DJs in the north were at a third of a busy week
+    >>> print(describe_inactivity(9.3, 4.7, "dj", "GB"))
+    9 days without a login count as 4, since DJs in the north are at half of their usual busy week
     >>> describe_inactivity(1.9, 1.2, "photographer", "GB"), describe_inactivity(9, 9, None, None)
     ('', '')
     """
@@ -58,5 +58,6 @@ def describe_inactivity(
     share = describe_share(counted / days)
     without = plural(whole, "day")
     return (
-        f"{without} without a login count as {fewer}, since {peers} were at {share} of a busy week"
+        f"{without} without a login count as {fewer}, since {peers} are at {share} of their usual"
+        " busy week"
     )
