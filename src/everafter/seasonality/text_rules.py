@@ -47,7 +47,7 @@ def describe_inactivity(
         counted: season-adjusted (the signal days_inactive).
 
     >>> print(describe_inactivity(9.3, 4.7, "dj", "GB"))
-    9 days without a login count as 4, since DJs in the north are at half of their usual busy week
+    9 days without a login count as 4, since DJs in the north were at half of their usual busy week
     >>> describe_inactivity(1.9, 1.2, "photographer", "GB"), describe_inactivity(9, 9, None, None)
     ('', '')
     """
@@ -58,6 +58,6 @@ def describe_inactivity(
     share = describe_share(counted / days)
     without = plural(whole, "day")
     return (
-        f"{without} without a login count as {fewer}, since {peers} are at {share} of their usual"
+        f"{without} without a login count as {fewer}, since {peers} were at {share} of their usual"
         " busy week"
     )
