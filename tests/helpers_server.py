@@ -22,6 +22,18 @@ from everafter.core.settings import Settings
 from everafter.server import make_server
 
 
+class _Patient(httpx.HTTPTransport):
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        for _ in range(12):
+            if response.status_code != 503:
+                break
+            response.close()
+            time.sleep(float(response.headers["Retry-After"]))
+            response = super().handle_request(request)
+        return response
+
+
 @dataclass(frozen=True)
 class Server:
     """Where it listens, and the database behind it."""
@@ -47,10 +59,18 @@ class Server:
             )  # a server that has just read its keys does not read again sooner
         return key
 
-    def client(self, scope: Scope | None = None) -> httpx.Client:
-        """A client; with a scope, it sends a new key of it as Bearer."""
+    def client(self, scope: Scope | None = None, *, patient: bool = False) -> httpx.Client:
+        """A client; with a scope, it sends a new key of it as Bearer.
+
+        Args:
+            patient: sends a request again when the answer is 503, after the seconds that the
+                answer asks for: for crowds, which wait for connections on a busy machine.
+        """
         headers = {"Authorization": f"Bearer {self.key(scope)}"} if scope else {}
-        return httpx.Client(base_url=self.base_url, headers=headers, timeout=30)
+        transport = _Patient() if patient else None
+        return httpx.Client(
+            base_url=self.base_url, headers=headers, timeout=30, transport=transport
+        )
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement (none for one that returns none), committed."""

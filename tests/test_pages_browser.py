@@ -154,7 +154,9 @@ def test_everything_is_reachable_by_keyboard(visit: Visit) -> None:
     expect(page.get_by_label("Search")).to_be_focused()
     page.keyboard.type("j")
     assert page.get_by_label("Search").input_value() == "j", "shortcuts do not apply in a field"
-    page.get_by_label("Search").fill("")
+    with page.expect_response(lambda answer: "q=" not in answer.url):
+        page.get_by_label("Search").fill("")
+    expect(page.locator(".results[aria-busy]")).to_have_count(0)
     page.get_by_label("Search").blur()
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -168,6 +170,23 @@ def test_everything_is_reachable_by_keyboard(visit: Visit) -> None:
     name = row.inner_text()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text(name)
+
+
+def test_the_focus_stays_on_its_row_when_the_list_is_replaced(visit: Visit) -> None:
+    page = visit.page()
+    page.goto("/")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    row = page.locator("a.row").nth(1)
+    expect(row).to_be_focused()
+    name = row.inner_text()
+    page.evaluate("document.querySelector('.results').dataset.old = 'yes'")
+    page.evaluate(
+        "document.querySelector('form[data-live]')"
+        ".dispatchEvent(new Event('submit', {cancelable: true}))"
+    )
+    expect(page.locator(".results:not([data-old])")).to_be_visible()
+    assert page.evaluate("document.activeElement.innerText") == name
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280, 1900])

@@ -437,7 +437,7 @@ def test_a_double_click_books_one_call_even_with_two_csms(server: Server) -> Non
     add_csm(server, "ada@example.org")
     supplier = add_supplier(server)
     at = (working_day() + timedelta(hours=12)).isoformat()
-    with server.client("write") as client, ThreadPoolExecutor(8) as threads:
+    with server.client("write", patient=True) as client, ThreadPoolExecutor(8) as threads:
         statuses = list(
             threads.map(
                 lambda _: (
@@ -457,7 +457,7 @@ def test_concurrent_bookings_of_the_same_times_have_one_winner_each(server: Serv
     day = working_day()
     times = [(day + timedelta(hours=9, minutes=30 * n)).isoformat() for n in range(12)]
     wanted = [(suppliers[n], times[(n + turn) % 12]) for turn in range(12) for n in range(40)]
-    with server.client("write") as client, ThreadPoolExecutor(40) as threads:
+    with server.client("write", patient=True) as client, ThreadPoolExecutor(40) as threads:
         answers = list(
             threads.map(
                 lambda want: client.post(
@@ -480,7 +480,7 @@ def test_concurrent_bookings_of_the_same_times_have_one_winner_each(server: Serv
 
 def test_concurrent_bookings_of_the_first_free_time_get_different_times(server: Server) -> None:
     suppliers = [add_supplier(server) for _ in range(30)]
-    with server.client("write") as client, ThreadPoolExecutor(30) as threads:
+    with server.client("write", patient=True) as client, ThreadPoolExecutor(30) as threads:
         answers = list(
             threads.map(
                 lambda s: client.post(BOOK, json={"supplier_id": s, "type": "check_in"}), suppliers

@@ -4,6 +4,15 @@ const form = document.querySelector("form[data-live]");
 let requests = 0;
 let shownSearch = location.search;
 
+// Replaces a part of the page. What had the focus in it keeps it: the link to the same page, else the first of its kind.
+function replace(now, then) {
+  const focused = now.contains(document.activeElement) ? document.activeElement.closest("a") : null;
+  now.replaceWith(then);
+  if (!focused) return;
+  const links = [...then.querySelectorAll("a")].filter((link) => link.className === focused.className);
+  (links.find((link) => link.href === focused.href) ?? links[0])?.focus();
+}
+
 async function show(url) {
   const mine = ++requests;
   const results = document.querySelector(".results");
@@ -21,7 +30,7 @@ async function show(url) {
         now.forEach((field) => field.remove());
         form?.append(...then);
       } else if (now.length && then.length) {
-        now[0].replaceWith(then[0]);
+        replace(now[0], then[0]);
       } else if (now.length !== then.length) {
         throw new Error("another page");
       }
