@@ -18,11 +18,15 @@ from everafter.core.db import migrate
 from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
 
-# nothing is timed: a machine may have other things to do
+# Nothing is timed, because a machine may have other things to do, and nothing is left to chance: a change is refused
+# for what it does. `EVERAFTER_TEST_EXPLORE=1` tries other examples each time.
 hypothesis.settings.register_profile(
-    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "ours",
+    deadline=None,
+    derandomize=os.environ.get("EVERAFTER_TEST_EXPLORE") != "1",
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.load_profile("ours")
 pytest.register_assert_rewrite("helpers_pages", "helpers_visit")
 from helpers_server import server as server  # noqa: E402
 
