@@ -39,7 +39,7 @@ STYLES = {
     "zoomed page": "html { zoom: 1.5 }",
     "zoomed body and element": "body { zoom: .5 } everafter-coach { zoom: 3 }",
     "animated": "@keyframes vanish { to { opacity: 0; display: none; transform: translateX(-900px) } }"
-    " body > * { animation: vanish 1ms both infinite; transition: all 60s 60s }",
+    " body > * { animation: vanish 1ms -1ms both; transition: all 60s 60s }",  # it has ended, so that nothing flickers
     "coloured": "* { color: red !important; background: yellow !important; border: 9px solid lime !important;"
     " outline: 5px solid blue; accent-color: red; caret-color: red; fill: red; box-shadow: 0 0 9px red }",
     "our words as custom properties": "* { --accent: red; --ink: red; --gap: 300px; --surface: lime; --line: red; --done: 3px;"
@@ -179,7 +179,7 @@ def test_on_a_clean_page_it_is_in_the_corner(shown: tuple[Page, Look]) -> None:
 def test_no_style_of_the_page_reaches_it(shown: tuple[Page, Look], style: str) -> None:
     page, clean = shown
     page.evaluate("style => { document.querySelector('#ill').textContent = style }", STYLES[style])
-    coach(page).evaluate("coach => { coach.close(); coach.open() }")
+    coach(page).evaluate("coach => { coach.hidden = false; coach.close(); coach.open() }")
     assert look(page) == clean[0] and is_alike(page, paint(page), clean[1])
     before = extent(page)
     coach(page).evaluate("coach => { coach.hidden = true }")
