@@ -18,8 +18,8 @@ from everafter.core.db import migrate
 from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
 
-# Nothing is timed, because a machine may have other things to do, and nothing is left to chance: a change is refused
-# for what it does. `EVERAFTER_TEST_EXPLORE=1` tries other examples each time.
+# Nothing is timed, because a machine may have other things to do. Each run tries the same examples, so that a change
+# is not refused for what it did not touch; with EVERAFTER_TEST_EXPLORE=1 each run tries others.
 hypothesis.settings.register_profile(
     "ours",
     deadline=None,

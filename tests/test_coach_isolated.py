@@ -38,8 +38,11 @@ STYLES = {
     "another direction": "* { direction: rtl; unicode-bidi: bidi-override; writing-mode: vertical-rl; text-orientation: upright }",
     "zoomed page": "html { zoom: 1.5 }",
     "zoomed body and element": "body { zoom: .5 } everafter-coach { zoom: 3 }",
-    "animated": "@keyframes vanish { to { opacity: 0; display: none; transform: translateX(-900px) } }"
-    " body > * { animation: vanish 1ms -1ms both; transition: all 60s 60s }",  # it has ended, so that nothing flickers
+    "animated": "@keyframes drift { to { opacity: 0; transform: translateX(-900px) } }"
+    " body > * { animation: drift 1ms both infinite; transition: all 60s 60s }",
+    # this one has ended: while it runs, the page's own parts come and go between two measurements
+    "animated to nothing": "@keyframes vanish { to { opacity: 0; display: none; transform: translateX(-900px) } }"
+    " body > * { animation: vanish 1ms -1ms both; transition: all 60s 60s }",
     "coloured": "* { color: red !important; background: yellow !important; border: 9px solid lime !important;"
     " outline: 5px solid blue; accent-color: red; caret-color: red; fill: red; box-shadow: 0 0 9px red }",
     "our words as custom properties": "* { --accent: red; --ink: red; --gap: 300px; --surface: lime; --line: red; --done: 3px;"

@@ -4,7 +4,7 @@ const form = document.querySelector("form[data-live]");
 let requests = 0;
 let shownSearch = location.search;
 
-// Replaces a part of the page. What had the focus in it keeps it: the link to the same page, else the first of its kind.
+// Replaces a part of the page. A focused link in it stays focused; if it is missing, the first link of its class is.
 function replace(now, then) {
   const focused = now.contains(document.activeElement) ? document.activeElement.closest("a") : null;
   now.replaceWith(then);
